@@ -1,0 +1,168 @@
+//! Anything [`Differentiable`], an input and a baseline come in; an [`Attribution`] goes out (a signed map and how far it has
+//! converged), then a [`heatmap::Heatmap`] and an RGBA overlay on the original's pixels.
+//!
+//! Integrated Gradients (arXiv 1703.01365) is path x nested quadrature x stop rule; Grad-CAM (arXiv 1610.02391) stands behind
+//! the same result. Knows no network and no screen. A map is never given without its evidence.
+
+pub mod baseline;
+pub mod colormap;
+pub mod convergence;
+pub mod grad_cam;
+pub mod heatmap;
+pub mod integrated_gradients;
+pub mod overlay;
+pub mod quadrature;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// A scalar function F of an image, with its gradient. Inputs are `[rows, height, width, 3]`, RGB in [0, 1].
+pub trait Differentiable {
+    /// Height, width, channels of one input.
+    fn shape(&self) -> [usize; 3];
+    /// How many inputs it evaluates at once best.
+    fn rows(&self) -> usize;
+    /// F of each row.
+    fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError>;
+    /// F of each row and its gradient by that row.
+    fn values_and_gradients(&mut self, inputs: &[f32]) -> Result<(Vec<f64>, Vec<f32>), AttributionError>;
+    /// F, the features of the last convolutional block and F's gradient by them, for one input (Grad-CAM).
+    fn features(&mut self, input: &[f32]) -> Result<Features, AttributionError>;
+}
+
+/// What Grad-CAM needs.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// F of the input.
+    pub value: f64,
+    /// Height, width, channels.
+    pub shape: [usize; 3],
+    /// The features.
+    pub activation: Vec<f32>,
+    /// F's gradient by them.
+    pub gradient: Vec<f32>,
+}
+
+/// Where an attribution's path starts. All are black outside the field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Baseline {
+    /// The photograph blurred inside its field.
+    #[default]
+    Blur,
+    /// Black (the paper's).
+    Black,
+    /// The field's mean colour.
+    Mean,
+    /// The mean of the maps from black and from white.
+    BlackWhite,
+}
+
+/// How a map is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Integrated Gradients.
+    #[default]
+    Ig,
+    /// Grad-CAM.
+    GradCam,
+}
+
+/// When Integrated Gradients stops.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Relative L2 change of the map between nested refinements.
+    pub tolerance: f64,
+    /// Asked of the completeness error as well, if given.
+    pub completeness: Option<f64>,
+    /// Limit on gradient evaluations, all paths together.
+    pub max_steps: usize,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { tolerance: 0.02, completeness: None, max_steps: 256 }
+    }
+}
+
+/// One refinement on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refinement {
+    /// Gradient evaluations so far.
+    pub gradient_evaluations: usize,
+    /// Claimed relative change of the map against the refinement before.
+    pub map_change: f64,
+}
+
+/// A raw signed map with its evidence: plain data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attribution {
+    /// How it was made.
+    pub method: Method,
+    /// Height, width, channels (3).
+    pub shape: [usize; 3],
+    /// `[height, width, 3]`, signed, in units of F.
+    pub map: Vec<f32>,
+    /// F of the input.
+    pub f_input: f64,
+    /// F of the baseline; `None` for Grad-CAM.
+    pub f_baseline: Option<f64>,
+    /// |sum - (f_input - f_baseline)| / |f_input - f_baseline|; `None` for Grad-CAM.
+    pub completeness_error: Option<f64>,
+    /// sum - (f_input - f_baseline); `None` for Grad-CAM.
+    pub completeness_gap: Option<f64>,
+    /// Claimed relative L2 distance to the converged map; `None` before there are two refinements, and for Grad-CAM.
+    pub map_change: Option<f64>,
+    /// Whether the stop rule is met; Grad-CAM always is.
+    pub converged: bool,
+    /// Gradients taken.
+    pub gradient_evaluations: usize,
+    /// Every refinement so far.
+    pub history: Vec<Refinement>,
+    /// Share of the absolute mass within 4 % of the field's diameter from its edge.
+    pub mass_at_rim: f64,
+    /// Wall time so far.
+    pub seconds: f64,
+}
+
+impl Attribution {
+    /// Sum of the map.
+    pub fn sum(&self) -> f64 {
+        self.map.iter().map(|&a| f64::from(a)).sum()
+    }
+
+    /// Sum of its absolute values.
+    pub fn mass(&self) -> f64 {
+        self.map.iter().map(|&a| f64::from(a).abs()).sum()
+    }
+}
+
+/// Shared between whoever computes and whoever may lose interest.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks the computation to stop at its next micro-batch.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What can end an attribution without a map.
+#[derive(Debug, thiserror::Error)]
+pub enum AttributionError {
+    /// Nobody waits for it any longer.
+    #[error("cancelled")]
+    Cancelled,
+    /// The function could not be evaluated.
+    #[error("the network failed: {0}")]
+    Function(String),
+}

@@ -1,0 +1,1 @@
+//! A DICOM ophthalmic photograph comes in; pixels and identity go out.

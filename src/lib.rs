@@ -1,0 +1,24 @@
+//! DiaRet grades diabetic retinopathy on fundus photographs and shows why.
+//!
+//! The rooms, in the order in which data goes through them; nothing reaches back up.
+//!
+//! | room | comes in | goes out |
+//! | --- | --- | --- |
+//! | [`fundus`] | a file | [`fundus::Photograph`], its [`fundus::FieldOfView`] and [`fundus::NetworkInput`] |
+//! | [`nn`] | a graph and weights | logits and gradients |
+//! | [`attribution`] | anything differentiable, an input, a baseline | a signed map with its evidence, then an overlay |
+//! | [`grading`] | logits of the networks | an [`grading::Assessment`] |
+//! | [`training`], [`evaluation`] | graded photographs | weights and figures |
+//! | [`session`] | requests with priorities | results, cancellable; threads, caches and devices live here |
+//! | [`viewer`], [`cli`] | a session | what a person sees |
+
+pub mod attribution;
+pub mod cli;
+pub mod evaluation;
+pub mod fundus;
+pub mod grading;
+pub mod home;
+pub mod nn;
+pub mod session;
+pub mod training;
+pub mod viewer;

@@ -1,0 +1,156 @@
+//! A [`graph::Graph`] (data) and weights come in; logits, input gradients and weight gradients go out.
+//!
+//! `Graph` is a topology of `keras.applications`; `Plan` is what runs (batch norm folded, ReLU fused, buffers placed); an
+//! [`Executor`] runs a plan for one batch size. Images are RGB in [0, 1]: preprocessing is an affine step at the head of
+//! the plan, inside what is differentiated. Knows nothing of photographs and grades.
+
+pub mod candle;
+pub mod cpu;
+pub mod graph;
+pub mod plan;
+pub mod topology;
+pub mod weights;
+
+use serde::{Deserialize, Serialize};
+
+/// The side, in pixels, of the networks' input.
+pub const SIDE: usize = 299;
+
+/// The three networks of the paper (arXiv 2103.08501).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Network {
+    /// He et al., arXiv 1512.03385.
+    #[serde(rename = "resnet50")]
+    ResNet50,
+    /// Szegedy et al., arXiv 1512.00567.
+    #[serde(rename = "inception-v3")]
+    InceptionV3,
+    /// Szegedy et al., arXiv 1602.07261.
+    #[serde(rename = "inception-resnet-v2")]
+    InceptionResNetV2,
+}
+
+impl Network {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::ResNet50, Self::InceptionV3, Self::InceptionResNetV2];
+
+    /// The name on the command line, in manifests and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ResNet50 => "resnet50",
+            Self::InceptionV3 => "inception-v3",
+            Self::InceptionResNetV2 => "inception-resnet-v2",
+        }
+    }
+
+    /// The name a person reads.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ResNet50 => "ResNet-50",
+            Self::InceptionV3 => "InceptionV3",
+            Self::InceptionResNetV2 => "InceptionResNetV2",
+        }
+    }
+}
+
+/// Where a gradient is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At the RGB image in [0, 1].
+    Input,
+    /// At the output of the last convolutional block (Grad-CAM).
+    Features,
+}
+
+/// A scalar function of one row's logits: its value and its derivative by each logit (the cotangent sent back).
+pub type Cotangent<'a> = dyn Fn(&[f64]) -> (f64, Vec<f64>) + Sync + 'a;
+
+/// What one backward pass gives.
+#[derive(Clone, Debug)]
+pub struct Gradients<T = f32> {
+    /// `[rows, classes]`.
+    pub logits: Vec<f64>,
+    /// `[rows]`: the scalar function's values.
+    pub values: Vec<f64>,
+    /// `[rows, height, width, channels]`: its derivative where asked.
+    pub gradient: Vec<T>,
+    /// `[rows, height, width, channels]`: the values where the derivative was taken; empty at the input.
+    pub activation: Vec<T>,
+    /// Height, width, channels.
+    pub shape: [usize; 3],
+}
+
+/// Runs one plan; owns its buffers. `T` is f32 on every device, f64 for the exact reference on the portable path.
+pub trait Executor<T = f32>: Send {
+    /// Pixels of a side of the input.
+    fn side(&self) -> usize;
+    /// Number of logits.
+    fn classes(&self) -> usize;
+    /// How many rows it takes at once; fewer are fine, more are cut into batches.
+    fn rows(&self) -> usize;
+    /// `images` is `[rows, side, side, 3]`, RGB in [0, 1]; gives `[rows, classes]`.
+    fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError>;
+    /// One forward and one backward pass of the rows of `images`.
+    fn value_and_gradient(&mut self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>, NnError>;
+}
+
+/// A network with weights on a device: makes executors that share the weights.
+pub trait Model: Send + Sync {
+    /// Which network.
+    fn network(&self) -> Network;
+    /// SHA-256 of the weights, as in the manifest: a part of every key.
+    fn weights_hash(&self) -> &str;
+    /// What convolutions are computed in, as shown beside a map: `f32`.
+    fn precision(&self) -> &'static str;
+    /// An executor for batches of `rows`.
+    fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError>;
+}
+
+/// What can go wrong while a network runs.
+#[derive(Debug, thiserror::Error)]
+pub enum NnError {
+    /// The image has another size than the plan.
+    #[error("{given} values given where rows of {expected} were expected")]
+    Shape {
+        /// Values of one row.
+        expected: usize,
+        /// Values given.
+        given: usize,
+    },
+    /// The device failed.
+    #[error("the device failed: {0}")]
+    Device(String),
+}
+
+/// Where networks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// CUDA or Metal where built in and present, else CPU.
+    #[default]
+    Auto,
+    /// Own kernels.
+    Cpu,
+    /// An NVIDIA card through candle.
+    Cuda,
+    /// An Apple GPU through candle.
+    Metal,
+}
+
+/// A device that is there.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// What the person reads: `CPU · AVX2`.
+    pub label: String,
+    /// What was asked for and could not be had, in words; said once, on the status line and on stderr.
+    pub fallback: Option<String>,
+    /// What candle calls it; `None` is the CPU through own kernels.
+    pub candle: Option<candle_core::Device>,
+}
+
+impl Device {
+    /// Opens the device asked for; `Auto` always finds one, another that is missing is an error that says why.
+    pub fn open(_choice: DeviceChoice) -> Result<Self, NnError> {
+        todo!()
+    }
+}
