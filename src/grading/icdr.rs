@@ -27,6 +27,17 @@ impl Grade {
         self as u8
     }
 
+    /// Its place among the classes of a network: 0 to 4.
+    pub fn index(self) -> usize {
+        usize::from(self.digit())
+    }
+
+    /// The grade of a network's greatest class; indices past the last class, which no five-class network gives, are its
+    /// last grade.
+    pub(super) fn of_greatest(index: usize) -> Self {
+        Self::ALL.get(index).copied().unwrap_or(Self::Proliferative)
+    }
+
     /// Grade 2 or more.
     pub fn is_referable(self) -> bool {
         self >= Self::Moderate

@@ -2,7 +2,7 @@
 
 use crate::attribution::{AttributionError, Differentiable, Features};
 use crate::grading::Output;
-use crate::nn::Executor;
+use crate::nn::{At, Executor, Gradients, NnError};
 
 /// One network's [`Output`] as something [`Differentiable`].
 pub struct Explained {
@@ -12,13 +12,20 @@ pub struct Explained {
 
 impl Explained {
     /// Resolves `Predicted` by the network's own logits at `input`.
-    pub fn new(_executor: Box<dyn Executor>, _output: Output, _input: &[f32]) -> Result<Self, AttributionError> {
-        todo!()
+    pub fn new(mut executor: Box<dyn Executor>, output: Output, input: &[f32]) -> Result<Self, AttributionError> {
+        let output =
+            if output.is_resolved() { output } else { output.resolved(&executor.logits(input).map_err(failed)?) };
+        Ok(Self { executor, output })
     }
 
     /// The output, with its class resolved.
     pub fn output(&self) -> Output {
         self.output
+    }
+
+    fn gradients(&mut self, inputs: &[f32], at: At) -> Result<Gradients, AttributionError> {
+        let output = self.output;
+        self.executor.value_and_gradient(inputs, at, &|logits| output.value_and_cotangent(logits)).map_err(failed)
     }
 }
 
@@ -31,15 +38,26 @@ impl Differentiable for Explained {
         self.executor.rows()
     }
 
-    fn values(&mut self, _inputs: &[f32]) -> Result<Vec<f64>, AttributionError> {
-        todo!()
+    fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError> {
+        let classes = self.executor.classes().max(1);
+        let logits = self.executor.logits(inputs).map_err(failed)?;
+        Ok(logits.chunks_exact(classes).map(|row| self.output.value_and_cotangent(row).0).collect())
     }
 
-    fn values_and_gradients(&mut self, _inputs: &[f32]) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
-        todo!()
+    fn values_and_gradients(&mut self, inputs: &[f32]) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
+        let gradients = self.gradients(inputs, At::Input)?;
+        Ok((gradients.values, gradients.gradient))
     }
 
-    fn features(&mut self, _input: &[f32]) -> Result<Features, AttributionError> {
-        todo!()
+    fn features(&mut self, input: &[f32]) -> Result<Features, AttributionError> {
+        let Gradients { values, gradient, activation, shape, .. } = self.gradients(input, At::Features)?;
+        let value = values.first().copied().ok_or_else(|| AttributionError::Function("it gave no value".to_owned()))?;
+        Ok(Features { value, shape, activation, gradient })
     }
+}
+
+// By value, so that it can stand in `map_err`.
+#[allow(clippy::needless_pass_by_value)]
+fn failed(error: NnError) -> AttributionError {
+    AttributionError::Function(error.to_string())
 }
