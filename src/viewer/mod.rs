@@ -1,6 +1,9 @@
 //! A [`Session`](crate::session::Session) comes in; the window goes out. Sends requests and draws what has arrived; never
 //! calls `nn`, never waits.
 
+pub mod theme;
+pub mod tokens;
+
 use std::path::PathBuf;
 
 use crate::home::Home;

@@ -1,0 +1,247 @@
+//! Every colour and size of the screen; nothing else names one.
+
+use egui::Color32;
+
+use crate::grading::Grade;
+use crate::nn::Network;
+
+/// The colours of one theme.
+#[derive(Debug)]
+pub struct Palette {
+    /// Behind photographs: dark in both themes.
+    pub view: Color32,
+    /// List, dock, bars.
+    pub panel: Color32,
+    /// Selected row, segment, note.
+    pub raised: Color32,
+    /// Inputs, the empty part of bars.
+    pub field: Color32,
+    /// Hairlines, 1 px.
+    pub line: Color32,
+    /// What is read.
+    pub text: Color32,
+    /// What explains.
+    pub dim: Color32,
+    /// What can wait.
+    pub faint: Color32,
+    /// Selection, slider, progress.
+    pub accent: Color32,
+    /// Behind an active filter.
+    pub accent_quiet: Color32,
+    /// The knob of a slider.
+    pub knob: Color32,
+    /// Where networks differ, what is missing.
+    pub warn: Color32,
+    /// What holds.
+    pub ok: Color32,
+    /// Text on `view`.
+    pub on_view: Color32,
+    /// Explaining text on `view`.
+    pub on_view_dim: Color32,
+    /// Behind labels and switches that float over a photograph.
+    pub on_view_raised: Color32,
+    /// Hairlines on `view`.
+    pub on_view_line: Color32,
+    /// The broad bar.
+    pub consensus: Color32,
+    /// Under windows that float.
+    pub shadow: Color32,
+    /// The thin bars, in the order of [`Network::ALL`].
+    networks: [Color32; 3],
+}
+
+const fn rgb(hex: u32) -> Color32 {
+    Color32::from_rgb((hex >> 16) as u8, (hex >> 8) as u8, hex as u8)
+}
+
+/// The dark theme.
+pub const DARK: Palette = Palette {
+    view: rgb(0x0007_090b),
+    panel: rgb(0x0012_161b),
+    raised: rgb(0x001a_2027),
+    field: rgb(0x000d_1115),
+    line: rgb(0x0024_2c35),
+    text: rgb(0x00e8_ecf0),
+    dim: rgb(0x009b_a7b3),
+    faint: rgb(0x007b_8793),
+    accent: rgb(0x004a_a8ff),
+    accent_quiet: rgb(0x0016_324d),
+    knob: rgb(0x00e8_ecf0),
+    warn: rgb(0x00e8_b04a),
+    ok: rgb(0x0056_c596),
+    on_view: rgb(0x00e8_ecf0),
+    on_view_dim: rgb(0x00a9_b4bf),
+    on_view_raised: rgb(0x001a_2027),
+    on_view_line: rgb(0x0034_3e49),
+    consensus: rgb(0x00df_e7ee),
+    shadow: Color32::from_black_alpha(140),
+    networks: [rgb(0x006f_b3ff), rgb(0x00c7_9bff), rgb(0x0054_d2c6)],
+};
+
+/// The light theme.
+pub const LIGHT: Palette = Palette {
+    view: rgb(0x0015_181b),
+    panel: rgb(0x00f6_f7f8),
+    raised: rgb(0x00ff_ffff),
+    field: rgb(0x00ec_eff1),
+    line: rgb(0x00d8_dde2),
+    text: rgb(0x0014_191e),
+    dim: rgb(0x0052_606c),
+    faint: rgb(0x0069_7581),
+    accent: rgb(0x000b_6fd0),
+    accent_quiet: rgb(0x00d3_e7fa),
+    knob: rgb(0x0014_191e),
+    warn: rgb(0x009a_6700),
+    ok: rgb(0x001e_7d54),
+    on_view: rgb(0x00e8_ecf0),
+    on_view_dim: rgb(0x00a9_b4bf),
+    on_view_raised: rgb(0x001f_262d),
+    on_view_line: rgb(0x0039_434d),
+    consensus: rgb(0x002b_3640),
+    shadow: Color32::from_black_alpha(48),
+    networks: [rgb(0x002f_7fd6), rgb(0x0084_51c9), rgb(0x000f_857d)],
+};
+
+impl Palette {
+    /// A network's bar.
+    pub const fn network(&self, network: Network) -> Color32 {
+        self.networks[network as usize]
+    }
+}
+
+/// A grade's colour, the same in both themes.
+pub const fn grade(grade: Grade) -> Color32 {
+    match grade {
+        Grade::None => rgb(0x004a_8f7b),
+        Grade::Mild => rgb(0x008a_a04c),
+        Grade::Moderate => rgb(0x00d3_a03a),
+        Grade::Severe => rgb(0x00dd_6f3c),
+        Grade::Proliferative => rgb(0x00cf_3f57),
+    }
+}
+
+/// The digit on a grade's colour.
+pub const fn on_grade(grade: Grade) -> Color32 {
+    match grade {
+        Grade::Proliferative => rgb(0x00ff_ffff),
+        _ => rgb(0x0010_1418),
+    }
+}
+
+/// The ground of a chip that has no grade (skipped).
+pub const NO_GRADE: Color32 = rgb(0x006d_7885);
+/// What stands on it.
+pub const ON_NO_GRADE: Color32 = rgb(0x00ff_ffff);
+/// Evidence for, in overlay and legend.
+pub const MAP_FOR: Color32 = rgb(0x0028_e1ff);
+/// Evidence against.
+pub const MAP_AGAINST: Color32 = rgb(0x00ff_50d2);
+
+/// Heights and widths of the screen's parts, in points.
+pub mod size {
+    /// The bar at the top.
+    pub const TOP_BAR: f32 = 40.0;
+    /// The row of controls under the panes.
+    pub const CONTROLS: f32 = 44.0;
+    /// Grade, bars and evidence.
+    pub const DOCK: f32 = 236.0;
+    /// The line at the bottom.
+    pub const STATUS: f32 = 24.0;
+    /// The list of cases.
+    pub const LIST: f32 = 224.0;
+    /// A row of it.
+    pub const ROW: f32 = 56.0;
+    /// A round thumbnail.
+    pub const THUMBNAIL: f32 = 44.0;
+    /// A chip with a grade's digit.
+    pub const CHIP: f32 = 20.0;
+    /// The chip of the grade in the dock.
+    pub const GRADE: f32 = 44.0;
+    /// Buttons, segments, fields.
+    pub const CONTROL: f32 = 26.0;
+    /// The opacity slider.
+    pub const SLIDER: f32 = 150.0;
+    /// The search field and the command palette.
+    pub const FIND: f32 = 220.0;
+    /// Grade (left part of the dock).
+    pub const DOCK_GRADE: f32 = 300.0;
+    /// Evidence (right part of the dock).
+    pub const DOCK_EVIDENCE: f32 = 372.0;
+}
+
+/// Corners.
+pub mod radius {
+    /// Chips.
+    pub const CHIP: u8 = 5;
+    /// Controls.
+    pub const CONTROL: u8 = 6;
+    /// The grade, windows that float.
+    pub const LARGE: u8 = 10;
+    /// Pills: filters, the device.
+    pub const PILL: u8 = 13;
+}
+
+/// Type, in points.
+pub mod font {
+    /// The name of the grade's digit.
+    pub const DIGIT: f32 = 24.0;
+    /// The grade's name.
+    pub const TITLE: f32 = 19.0;
+    /// The program's name.
+    pub const NAME: f32 = 14.5;
+    /// What is read.
+    pub const TEXT: f32 = 13.0;
+    /// What explains.
+    pub const SMALL: f32 = 11.5;
+    /// Keys and axis labels.
+    pub const TINY: f32 = 10.5;
+    /// Line height per size.
+    pub const LINE: f32 = 1.4;
+}
+
+/// The step of all spacing.
+pub const STEP: f32 = 4.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn luminance(colour: Color32) -> f64 {
+        let linear = |channel: u8| {
+            let c = f64::from(channel) / 255.0;
+            if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(colour.r()) + 0.7152 * linear(colour.g()) + 0.0722 * linear(colour.b())
+    }
+
+    /// Contrast of WCAG 2.
+    fn contrast(a: Color32, b: Color32) -> f64 {
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn text_is_readable_on_every_ground() {
+        for palette in [&DARK, &LIGHT] {
+            for ground in [palette.panel, palette.raised, palette.field] {
+                assert!(contrast(palette.text, ground) >= 7.0);
+                assert!(contrast(palette.dim, ground) >= 4.5);
+                assert!(contrast(palette.warn, ground) >= 4.5 || ground == palette.field, "{ground:?}");
+            }
+            assert!(contrast(palette.on_view, palette.view) >= 7.0);
+            assert!(contrast(palette.on_view_dim, palette.view) >= 4.5);
+            assert!(contrast(palette.on_view, palette.on_view_raised) >= 7.0);
+            assert!(contrast(palette.text, palette.accent_quiet) >= 7.0);
+        }
+    }
+
+    #[test]
+    fn digits_are_readable_on_their_grades() {
+        for level in Grade::ALL {
+            let contrast = contrast(grade(level), on_grade(level));
+            assert!(contrast >= 4.5, "{level:?}: {contrast:.2}");
+        }
+        let contrast = contrast(NO_GRADE, ON_NO_GRADE);
+        assert!(contrast >= 4.4, "{contrast:.2}");
+    }
+}
