@@ -117,6 +117,22 @@ pub enum NnError {
         /// Values given.
         given: usize,
     },
+    /// A graph smaller than its windows.
+    #[error("a network needs images of at least {least} px a side, not {side}")]
+    Side {
+        /// Pixels asked for.
+        side: usize,
+        /// Pixels needed.
+        least: usize,
+    },
+    /// A layer whose inputs do not fit it.
+    #[error("layer {layer} cannot take inputs of {given:?}")]
+    Topology {
+        /// Its name.
+        layer: String,
+        /// Height, width, channels of each input.
+        given: Vec<[usize; 3]>,
+    },
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),
