@@ -6,13 +6,17 @@
 
 pub mod baseline;
 pub mod colormap;
+mod colormap_tables;
 pub mod convergence;
+mod gaussian;
 pub mod grad_cam;
 pub mod heatmap;
 pub mod integrated_gradients;
 pub mod overlay;
 pub mod quadrature;
+pub mod raw;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -93,7 +97,7 @@ impl Default for Stop {
 pub struct Refinement {
     /// Gradient evaluations so far.
     pub gradient_evaluations: usize,
-    /// Claimed relative change of the map against the refinement before.
+    /// Claimed relative L2 distance of the map to the converged one.
     pub map_change: f64,
 }
 
@@ -114,7 +118,8 @@ pub struct Attribution {
     pub completeness_error: Option<f64>,
     /// sum - (f_input - f_baseline); `None` for Grad-CAM.
     pub completeness_gap: Option<f64>,
-    /// Claimed relative L2 distance to the converged map; `None` before there are two refinements, and for Grad-CAM.
+    /// Claimed relative L2 distance to the converged map ([`convergence::CLAIM`] times the change of the last refinement);
+    /// `None` before there are two estimates, and for Grad-CAM and fixed rules.
     pub map_change: Option<f64>,
     /// Whether the stop rule is met; Grad-CAM always is.
     pub converged: bool,
@@ -138,6 +143,29 @@ impl Attribution {
     pub fn mass(&self) -> f64 {
         self.map.iter().map(|&a| f64::from(a).abs()).sum()
     }
+}
+
+/// Width of the rim as a share of the field's diameter.
+const RIM: f64 = 0.04;
+
+/// Share of the absolute mass of `map`, `[height, width, channels]`, within 4 % of the field's diameter from its edge.
+///
+/// The field's circle fills the map's square, so its edge is that circle, also where the photograph was cut. The rim is
+/// 15 % of the circle's area; 0 for a map of zeros.
+pub fn mass_at_rim(map: &[f32], [height, width, channels]: [usize; 3]) -> f64 {
+    let diameter = height.min(width) as f64;
+    let inner = (0.5 - RIM) * diameter;
+    let (mut rim, mut mass) = (0.0, 0.0);
+    for (index, pixel) in map.chunks_exact(channels.max(1)).enumerate() {
+        let (x, y) =
+            ((index % width) as f64 + 0.5 - width as f64 / 2.0, (index / width) as f64 + 0.5 - height as f64 / 2.0);
+        let here: f64 = pixel.iter().map(|&value| f64::from(value).abs()).sum();
+        mass += here;
+        if x.hypot(y) > inner {
+            rim += here;
+        }
+    }
+    if mass > 0.0 { rim / mass } else { 0.0 }
 }
 
 /// Shared between whoever computes and whoever may lose interest.
@@ -165,4 +193,30 @@ pub enum AttributionError {
     /// The function could not be evaluated.
     #[error("the network failed: {0}")]
     Function(String),
+    /// An image has another size than the function takes.
+    #[error("{given} values given for an image of {expected}")]
+    Shape {
+        /// Values of the function's input.
+        expected: usize,
+        /// Values given.
+        given: usize,
+    },
+    /// The limit leaves no room for two estimates to compare.
+    #[error("{max_steps} gradient evaluations are too few for {paths} path(s): allow at least {least}")]
+    TooFewSteps {
+        /// The limit.
+        max_steps: usize,
+        /// Paths to integrate over.
+        paths: usize,
+        /// The smallest limit that works.
+        least: usize,
+    },
+    /// The raw map could not be written.
+    #[error("{}: the raw map could not be written: {reason}", path.display())]
+    Raw {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
