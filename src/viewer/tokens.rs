@@ -199,6 +199,49 @@ pub mod font {
     pub const LINE: f32 = 1.4;
 }
 
+/// The panes' own measures, in points.
+pub mod pane {
+    use egui::{Color32, Vec2, vec2};
+
+    use super::Palette;
+
+    /// Between the panes.
+    pub const GAP: f32 = 1.0;
+    /// From a pane's edge to what stands in its corners.
+    pub const MARGIN: f32 = 12.0;
+    /// What a fitted field leaves free for the title.
+    pub const TITLE: f32 = 36.0;
+    /// Between a title and what explains it.
+    pub const TITLE_GAP: f32 = 5.0;
+    /// The gradient of the legend.
+    pub const LEGEND_WIDTH: f32 = 180.0;
+    /// Its height.
+    pub const LEGEND_BAR: f32 = 6.0;
+    /// A few lines in a pane.
+    pub const NOTE_WIDTH: f32 = 420.0;
+    /// Under them, where the link's switch is.
+    pub const NOTE_BOTTOM: f32 = 64.0;
+    /// Around words on a photograph.
+    pub const PLATE_MARGIN: Vec2 = vec2(6.0, 3.0);
+    /// The switch that links the panes.
+    pub const SWITCH: f32 = 24.0;
+    /// A key beside what it does.
+    pub const KEY: f32 = 16.0;
+    /// Radius of the other pane's cursor.
+    pub const CURSOR: f32 = 10.0;
+    /// Its line.
+    pub const CURSOR_LINE: f32 = 1.2;
+    /// The dark line behind that, so that it is seen on bright retina.
+    pub const CURSOR_SHADOW: f32 = 3.0;
+    /// Its middle.
+    pub const CURSOR_DOT: f32 = 1.5;
+
+    /// Behind words on a photograph.
+    pub fn plate(palette: &Palette) -> Color32 {
+        palette.view.gamma_multiply(0.6)
+    }
+}
+
 /// The step of all spacing.
 pub const STEP: f32 = 4.0;
 
