@@ -37,7 +37,7 @@ impl Padding {
         Self { top: side, bottom: side, left: side, right: side }
     }
 
-    /// `SAME` as TensorFlow has it: `ceil(size / stride)` outputs, the odd row or column at the bottom and the right.
+    /// `SAME` as `TensorFlow` has it: `ceil(size / stride)` outputs, the odd row or column at the bottom and the right.
     pub fn same(size: [usize; 2], kernel: [usize; 2], stride: usize) -> Self {
         let total = |size: usize, kernel: usize| ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
         let (rows, columns) = (total(size[0], kernel[0]), total(size[1], kernel[1]));
@@ -99,7 +99,7 @@ pub enum Op {
     Concat,
     /// `first + scale * second`.
     ScaledAdd {
-        /// The factor of the second input (0.17, 0.1, 0.2 in Inception-ResNet-v2; 1 in a ResNet).
+        /// The factor of the second input (0.17, 0.1, 0.2 in Inception-ResNet-v2; 1 in residual networks).
         scale: f64,
     },
     /// The mean over height and width: `[1, 1, channels]`.
@@ -134,13 +134,13 @@ pub enum BottleneckStride {
     Middle3x3,
 }
 
-/// The kind of the pool branch in the last block of InceptionV3 (`mixed10`).
+/// The kind of the pool branch in the last block of Inception-v3 (`mixed10`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mixed10Pool {
     /// `keras.applications`, torchvision.
     Average,
-    /// The graph that TensorFlow published on 2015-12-05.
+    /// The graph that `TensorFlow` published on 2015-12-05.
     Max,
 }
 
@@ -203,7 +203,7 @@ pub struct Variant {
     pub bottleneck_stride: BottleneckStride,
     /// Whether average pools count padding; of the Inceptions alone.
     pub average_counts_padding: bool,
-    /// The pool of `mixed10`; of InceptionV3 alone.
+    /// The pool of `mixed10`; of Inception-v3 alone.
     pub mixed10_pool: Mixed10Pool,
     /// Added to the variance in batch norm.
     pub epsilon: f64,
@@ -230,7 +230,7 @@ impl Variant {
         }
     }
 
-    /// As torchvision has it (ResNet-50 and InceptionV3; there is no Inception-ResNet-v2 in torchvision, and timm's is
+    /// As torchvision has it (ResNet-50 and Inception-v3; there is no Inception-ResNet-v2 in torchvision, and timm's is
     /// that of Keras but for the preprocessing, which each timm checkpoint names).
     pub fn torchvision(network: Network, head: Option<usize>) -> Self {
         Self {
@@ -242,7 +242,7 @@ impl Variant {
         }
     }
 
-    /// InceptionV3 as TensorFlow published it on 2015-12-05, batch norm folded.
+    /// Inception-v3 as `TensorFlow` published it on 2015-12-05, batch norm folded.
     pub fn tensorflow_2015(head: Option<usize>) -> Self {
         Self {
             mixed10_pool: Mixed10Pool::Max,
@@ -324,7 +324,7 @@ impl Graph {
     }
 
     /// A bias that batch norm follows may be missing; one that stands alone may not.
-    fn bias_default(&self, convolution: &Node) -> Option<f32> {
+    pub(super) fn bias_default(&self, convolution: &Node) -> Option<f32> {
         let normalised = self.nodes.iter().any(|node| {
             matches!(node.op, Op::BatchNorm { .. })
                 && node.inputs.iter().any(|&id| self.nodes[id].name == convolution.name)

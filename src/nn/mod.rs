@@ -8,6 +8,7 @@ pub mod candle;
 pub mod cpu;
 pub mod graph;
 pub mod plan;
+pub mod real;
 pub mod topology;
 pub mod weights;
 
@@ -132,6 +133,22 @@ pub enum NnError {
         layer: String,
         /// Height, width, channels of each input.
         given: Vec<[usize; 3]>,
+    },
+    /// A parameter that is missing or has another size.
+    #[error("parameter {name} should have {expected} values; {}", .given.map_or("it is missing".into(), |n| format!("{n} were given")))]
+    Parameter {
+        /// Its canonical name.
+        name: String,
+        /// How many values it should have.
+        expected: usize,
+        /// How many it has.
+        given: Option<usize>,
+    },
+    /// A layer that cannot become a part of the convolution before it: an error in the topology.
+    #[error("layer {layer} does not follow a convolution that it could be fused with")]
+    Unfusable {
+        /// Its name.
+        layer: String,
     },
     /// The device failed.
     #[error("the device failed: {0}")]
