@@ -3,141 +3,47 @@
 //! One queue with three priorities (on screen, next in the list, the rest of the list). A request has a key (image hash,
 //! weights hash, method, settings): the same key is computed once and cached in memory by bytes. A newer [`View`] cancels
 //! the work of the former. Knows no widgets: it calls `wake` when there is something to [`Session::drain`].
+//!
+//! Threads: one for the case on screen (`screen`), two to four for everything else (`background`), one that opens lists
+//! (`opener`), one that tells progress (`progress`) and, at the start, one that reads weights. While a person waits for
+//! picture, bars or the first map, the background stands still between two steps; kernels share rayon's pool.
 
+mod background;
+mod board;
+mod cache;
+mod explain;
 mod explained;
+mod files;
+mod hub;
+mod messages;
+mod networks;
+mod opener;
 mod picture;
+mod prepare;
+mod progress;
+mod screen;
+mod thumbnail;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+pub use explain::{Explanation, ROWS, explain};
 pub use explained::Explained;
+pub use files::{Files, FilesError};
+pub use messages::{Case, CaseId, Event, Map, MapRequest, NetworkState, Progress, View};
+pub use networks::{Networks, open_device};
 pub use picture::{Level, Picture};
+pub use prepare::{Prepared, Unusable, prepare};
 
-use crate::attribution::{Attribution, Baseline, Method, Stop};
-use crate::fundus::{Identity, PixelMap};
-use crate::grading::{Assessment, Output};
+use crate::attribution::Cancel;
 use crate::home::Home;
-use crate::nn::{DeviceChoice, Network};
-
-/// A photograph of the open list: its place in the list by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CaseId(pub usize);
-
-/// A file of the open list, before anything was computed.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// The file.
-    pub path: PathBuf,
-    /// From CSV or name at once; a DICOM file's own tags follow with [`Event::Identified`].
-    pub identity: Identity,
-}
-
-/// The map wanted for a case.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MapRequest {
-    /// The network explained.
-    pub network: Network,
-    /// Integrated Gradients or Grad-CAM.
-    pub method: Method,
-    /// What of it.
-    pub output: Output,
-    /// Where the path starts.
-    pub baseline: Baseline,
-    /// When it stops.
-    pub stop: Stop,
-}
-
-/// What is on screen: the case and the map wanted over it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct View {
-    /// The case.
-    pub case: CaseId,
-    /// Its map.
-    pub map: MapRequest,
-}
-
-/// A map of a case, coarse at first, then sharper.
-#[derive(Clone, Debug)]
-pub struct Map {
-    /// What was asked.
-    pub request: MapRequest,
-    /// The raw map and its evidence.
-    pub attribution: Arc<Attribution>,
-    /// `[side, side]`: the field's pixels.
-    pub mask: Arc<[bool]>,
-    /// Network pixels to the original's.
-    pub pixel_map: PixelMap,
-    /// What the convolutions were computed in.
-    pub precision: &'static str,
-    /// No sharper one follows.
-    pub finished: bool,
-}
-
-/// How a network stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetworkState {
-    /// Its weights are being read.
-    Loading,
-    /// It runs.
-    Ready,
-    /// It does not, and why: no weights yet, a wrong hash, a missing tensor.
-    Unavailable(String),
-}
-
-/// Work under way, for the status line.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
-    /// What: `Map`, `Grading the list`, `Opening IDRiD_048.jpg`.
-    pub label: String,
-    /// Units done and units in all, if known: gradients, photographs.
-    pub done: usize,
-    /// 0 if unknown.
-    pub total: usize,
-    /// Since it began.
-    pub elapsed: Duration,
-}
-
-/// What has happened since the last [`Session::drain`].
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The device that is used, and what was asked for in vain.
-    Device {
-        /// `CPU · AVX2`.
-        label: String,
-        /// Why another was not taken.
-        fallback: Option<String>,
-    },
-    /// A network's state changed.
-    Network(Network, NetworkState),
-    /// A list was opened; every former [`CaseId`] is void.
-    Opened {
-        /// What the top bar says: `samples`.
-        title: String,
-        /// In order of name.
-        cases: Vec<Case>,
-        /// Files that are neither images nor DICOM.
-        ignored: usize,
-    },
-    /// Nothing could be opened, in words.
-    OpenFailed(String),
-    /// A DICOM file's tags were read.
-    Identified(CaseId, Identity),
-    /// 88 x 88, cropped to the field, transparent outside its circle.
-    Thumbnail(CaseId, Arc<image::RgbaImage>),
-    /// The photograph on screen is decoded.
-    Picture(CaseId, Arc<Picture>),
-    /// The networks have spoken.
-    Assessed(CaseId, Arc<Assessment>),
-    /// No photograph, and why (file, reason, remedy).
-    Skipped(CaseId, String),
-    /// A map of the case on screen.
-    Map(CaseId, Map),
-    /// It could not be made, and why.
-    MapFailed(CaseId, String),
-    /// What is under way now; empty when nothing is.
-    Progress(Vec<Progress>),
-}
+use crate::nn::DeviceChoice;
+use hub::Hub;
+use opener::Opening;
+use screen::Screen;
 
 /// How a session starts.
 #[derive(Clone, Debug)]
@@ -149,32 +55,106 @@ pub struct Options {
 }
 
 /// The workers behind a window. Dropping it stops them.
-pub struct Session {}
+pub struct Session {
+    hub: Arc<Hub>,
+    events: Receiver<Event>,
+    openings: Option<Sender<Opening>>,
+    opening: Mutex<Cancel>,
+    workers: Vec<JoinHandle<()>>,
+}
 
 impl Session {
     /// Starts the workers and begins to load weights; returns at once. `wake` is called from workers whenever events wait.
-    pub fn start(_options: Options, _wake: impl Fn() + Send + Sync + 'static) -> Self {
-        todo!()
+    pub fn start(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        let (sender, events) = unbounded();
+        let (openings, to_open) = unbounded();
+        let hub = Arc::new(Hub::new(sender, Box::new(wake)));
+        let mut workers = Vec::new();
+        let mut work = |name: &str, task: Box<dyn FnOnce(&Hub) + Send>| {
+            let shared = Arc::clone(&hub);
+            match std::thread::Builder::new().name(name.to_owned()).spawn(move || task(&shared)) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => hub.tell(Event::OpenFailed(format!("the system gives no thread for {name}: {error}"))),
+            }
+        };
+        work("weights", Box::new(move |hub| load_networks(hub, &options)));
+        work("opener", Box::new(move |hub| opener::run(hub, &to_open)));
+        work("screen", Box::new(|hub| Screen::new(hub).run()));
+        for _ in 0..background_workers() {
+            work("background", Box::new(background::run));
+        }
+        work("progress", Box::new(|hub| hub.reporter.run(|progress| hub.tell(Event::Progress(progress)))));
+        Self { hub, events, openings: Some(openings), opening: Mutex::default(), workers }
     }
 
     /// Opens files and folders (recursively) as the new list; everything of the former is cancelled. The list is graded in
-    /// the background after the case on screen.
-    pub fn open(&self, _paths: Vec<PathBuf>) {
-        todo!()
+    /// the background after the case on screen. Where nothing can be opened, the former list stays.
+    pub fn open(&self, paths: Vec<PathBuf>) {
+        let cancel = Cancel::default();
+        std::mem::replace(&mut *lock(&self.opening), cancel.clone()).cancel();
+        if let Some(openings) = &self.openings {
+            // The opener lives until the session is dropped.
+            openings.send(Opening { paths, cancel }).ok();
+        }
     }
 
     /// What is on screen now. Decodes, grades and explains it before anything else; cancels the former view's map.
-    pub fn show(&self, _view: View) {
-        todo!()
+    pub fn show(&self, view: View) {
+        self.hub.with_board(|board| board.show(view));
+    }
+
+    /// The cases likely to be shown next, the likeliest first, made ready once the case on screen has its first map. After
+    /// each [`Session::show`] of another case these are the next and the previous by name, until this is called.
+    pub fn expect(&self, cases: &[CaseId]) {
+        self.hub.with_board(|board| board.expect(cases));
     }
 
     /// The rows that are visible and have no thumbnail yet; replaces the former wish.
-    pub fn want_thumbnails(&self, _cases: Vec<CaseId>) {
-        todo!()
+    // By value, as a wish that is handed over.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn want_thumbnails(&self, cases: Vec<CaseId>) {
+        self.hub.want_thumbnails(&cases);
     }
 
     /// Everything that has happened since the last call; never blocks.
     pub fn drain(&self) -> Vec<Event> {
-        todo!()
+        self.events.try_iter().collect()
     }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        lock(&self.opening).cancel();
+        self.openings.take();
+        self.hub.with_board(|board| {
+            board.stopping = true;
+            board.cancel();
+        });
+        self.hub.reporter.stop();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has told so on stderr.
+            worker.join().ok();
+        }
+    }
+}
+
+/// Opens the device and reads the weights, telling how each network stands.
+fn load_networks(hub: &Hub, options: &Options) {
+    let device = match open_device(options.device) {
+        Ok(device) => device,
+        Err(why) => return hub.networks.give_up(&why, &mut |network, state| hub.tell_network(network, state)),
+    };
+    hub.tell(Event::Device { label: device.label.clone(), fallback: device.fallback.clone() });
+    let _ticket = hub.reporter.begin("Reading the networks' weights", 0);
+    hub.networks.load(&options.home.weights(), &device, &mut |network, state| hub.tell_network(network, state));
+}
+
+/// Two overlap decoding and networks; more than four would only hold more photographs in memory.
+fn background_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
+}
+
+/// A worker that panicked leaves consistent data behind: every change under a lock is a whole one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,102 @@
+//! A cache bounded by bytes: what was used longest ago goes first.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Values by key, with the bytes that each takes. The value that came last always stays, however large it is.
+pub struct Cache<K, V> {
+    entries: HashMap<K, Entry<V>>,
+    bytes: usize,
+    budget: usize,
+    clock: u64,
+}
+
+struct Entry<V> {
+    value: V,
+    bytes: usize,
+    used: u64,
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
+    /// Keeps at most `budget` bytes.
+    pub fn new(budget: usize) -> Self {
+        Self { entries: HashMap::new(), bytes: 0, budget, clock: 0 }
+    }
+
+    /// The value of `key`, which thereby becomes the most recent.
+    pub fn get(&mut self, key: &K) -> Option<V> {
+        self.clock += 1;
+        let entry = self.entries.get_mut(key)?;
+        entry.used = self.clock;
+        Some(entry.value.clone())
+    }
+
+    /// Whether `key` is there; its age stays.
+    #[cfg(test)]
+    fn contains(&self, key: &K) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Keeps `value`, which takes `bytes`, and lets go of the oldest until the budget holds.
+    pub fn insert(&mut self, key: K, value: V, bytes: usize) {
+        self.clock += 1;
+        self.bytes += bytes;
+        if let Some(former) = self.entries.insert(key, Entry { value, bytes, used: self.clock }) {
+            self.bytes -= former.bytes;
+        }
+        while self.bytes > self.budget && self.entries.len() > 1 {
+            let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
+            else {
+                return;
+            };
+            if let Some(entry) = self.entries.remove(&oldest) {
+                self.bytes -= entry.bytes;
+            }
+        }
+    }
+
+    /// Lets go of everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let mut cache = Cache::new(30);
+        cache.insert("a", 1, 10);
+        cache.insert("b", 2, 10);
+        cache.insert("c", 3, 10);
+        assert_eq!(cache.get(&"a"), Some(1));
+        cache.insert("d", 4, 10);
+        assert!(!cache.contains(&"b"), "b was used longest ago");
+        assert!(cache.contains(&"a") && cache.contains(&"c") && cache.contains(&"d"));
+    }
+
+    #[test]
+    fn the_last_value_stays_even_beyond_the_budget() {
+        let mut cache = Cache::new(30);
+        cache.insert("small", 1, 10);
+        cache.insert("large", 2, 1000);
+        assert_eq!((cache.get(&"small"), cache.get(&"large")), (None, Some(2)));
+        cache.insert("next", 3, 10);
+        assert_eq!((cache.get(&"large"), cache.get(&"next")), (None, Some(3)));
+    }
+
+    #[test]
+    fn replacing_a_value_replaces_its_bytes() {
+        let mut cache = Cache::new(30);
+        for round in 0..100 {
+            cache.insert("a", round, 20);
+        }
+        cache.insert("b", 0, 10);
+        assert_eq!((cache.get(&"a"), cache.get(&"b")), (Some(99), Some(0)));
+        cache.clear();
+        assert_eq!(cache.get(&"a"), None);
+    }
+}

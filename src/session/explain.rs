@@ -1,0 +1,59 @@
+//! A network, a photograph's input and a request come in; maps go out, coarse at first.
+
+use super::{Explained, MapRequest};
+use crate::attribution::baseline::mean_of;
+use crate::attribution::grad_cam::grad_cam;
+use crate::attribution::integrated_gradients::{IntegratedGradients, Update};
+use crate::attribution::{Attribution, AttributionError, Cancel, Method};
+use crate::fundus::NetworkInput;
+use crate::grading::Output;
+use crate::nn::Executor;
+
+/// Gradients taken at once. Small batches show the first map soon and can be cancelled soon.
+pub const ROWS: usize = 4;
+
+/// A finished map, with what is needed to check it.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The map.
+    pub attribution: Attribution,
+    /// What it explains, its class resolved.
+    pub output: Output,
+    /// Where its paths start, `[side, side, 3]`: the mean of the starts; black for Grad-CAM, which has none.
+    pub baseline: Vec<f32>,
+}
+
+/// Makes the map asked for with `executor`, which is given back for the next one.
+pub fn explain(
+    executor: Box<dyn Executor>,
+    input: &NetworkInput,
+    request: &MapRequest,
+    cancel: &Cancel,
+    hear: &mut dyn FnMut(Update),
+) -> (Result<Explanation, AttributionError>, Option<Box<dyn Executor>>) {
+    let mut function = match Explained::new(executor, request.output, &input.pixels) {
+        Ok(function) => function,
+        Err(error) => return (Err(error), None),
+    };
+    let explanation =
+        match request.method {
+            Method::Ig => integrated_gradients(&mut function, input, request, cancel, hear),
+            Method::GradCam => grad_cam(&mut function, &input.pixels, &input.mask, cancel).map(|attribution| {
+                Explanation { baseline: vec![0.0; input.pixels.len()], output: function.output(), attribution }
+            }),
+        };
+    (explanation, Some(function.into_executor()))
+}
+
+fn integrated_gradients(
+    function: &mut Explained,
+    input: &NetworkInput,
+    request: &MapRequest,
+    cancel: &Cancel,
+    hear: &mut dyn FnMut(Update),
+) -> Result<Explanation, AttributionError> {
+    let starts = request.baseline.starts(&input.pixels, &input.mask, input.side);
+    let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
+    let attribution = integral.run(function, request.stop, cancel, hear)?;
+    Ok(Explanation { attribution, output: function.output(), baseline: mean_of(&starts) })
+}

@@ -1,0 +1,140 @@
+//! The networks of a session: read in the background, one after the other, and shared by all workers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::NetworkState;
+use super::lock;
+use crate::grading::{NetworkGrade, Verdict};
+use crate::nn::{Device, DeviceChoice, Executor, Model, Network, weights};
+
+/// Where each network stands, and executors that wait for work.
+pub struct Networks {
+    slots: Mutex<BTreeMap<Network, Slot>>,
+    changed: Condvar,
+}
+
+enum Slot {
+    Loading,
+    Ready(Ready),
+    Unavailable(String),
+}
+
+struct Ready {
+    model: Arc<dyn Model>,
+    idle: Vec<Box<dyn Executor>>,
+}
+
+/// What is said of a network whose weights are still being read.
+const LOADING: &str = "its weights are being read";
+
+impl Networks {
+    /// None is there yet: each of `asked` is loading, the others were not asked for.
+    pub fn loading(asked: &[Network]) -> Self {
+        let slot = |network| match asked.contains(&network) {
+            true => Slot::Loading,
+            false => Slot::Unavailable("not asked for".to_owned()),
+        };
+        let slots = Network::ALL.into_iter().map(|network| (network, slot(network))).collect();
+        Self { slots: Mutex::new(slots), changed: Condvar::new() }
+    }
+
+    /// Reads the weights of those that are loading, in the order in which they are shown; tells `report` of each state.
+    pub fn load(&self, folder: &Path, device: &Device, report: &mut dyn FnMut(Network, NetworkState)) {
+        for network in Network::ALL {
+            if self.state(network) != NetworkState::Loading {
+                continue;
+            }
+            report(network, NetworkState::Loading);
+            let slot = match weights::load(folder, network, device) {
+                Ok(model) => Slot::Ready(Ready { model, idle: Vec::new() }),
+                Err(error) => Slot::Unavailable(error.to_string()),
+            };
+            self.set(network, slot);
+            report(network, self.state(network));
+        }
+    }
+
+    /// Gives up those that are still loading: there is no device or no folder of weights.
+    pub fn give_up(&self, why: &str, report: &mut dyn FnMut(Network, NetworkState)) {
+        for network in Network::ALL {
+            if self.state(network) == NetworkState::Loading {
+                self.set(network, Slot::Unavailable(why.to_owned()));
+                report(network, self.state(network));
+            }
+        }
+    }
+
+    fn set(&self, network: Network, slot: Slot) {
+        lock(&self.slots).insert(network, slot);
+        self.changed.notify_all();
+    }
+
+    /// How a network stands.
+    pub fn state(&self, network: Network) -> NetworkState {
+        match lock(&self.slots).get(&network) {
+            Some(Slot::Loading) => NetworkState::Loading,
+            Some(Slot::Ready(_)) => NetworkState::Ready,
+            Some(Slot::Unavailable(why)) => NetworkState::Unavailable(why.clone()),
+            None => NetworkState::Unavailable("not asked for".to_owned()),
+        }
+    }
+
+    /// Whether no network is loading any more.
+    pub fn settled(&self) -> bool {
+        !lock(&self.slots).values().any(|slot| matches!(slot, Slot::Loading))
+    }
+
+    /// The networks that run.
+    pub fn ready(&self) -> Vec<Network> {
+        let slots = lock(&self.slots);
+        slots.iter().filter(|(_, slot)| matches!(slot, Slot::Ready(_))).map(|(&network, _)| network).collect()
+    }
+
+    /// The model of a network, or why there is none.
+    pub fn model(&self, network: Network) -> Result<Arc<dyn Model>, String> {
+        match lock(&self.slots).get(&network) {
+            Some(Slot::Ready(ready)) => Ok(Arc::clone(&ready.model)),
+            Some(Slot::Loading) => Err(LOADING.to_owned()),
+            Some(Slot::Unavailable(why)) => Err(why.clone()),
+            None => Err("not asked for".to_owned()),
+        }
+    }
+
+    /// One network's word on one image (`[side, side, 3]`); images are taken one by one, so that a grade never depends on
+    /// what else is graded beside it.
+    pub fn verdict(&self, network: Network, image: &[f32]) -> Verdict {
+        self.grade(network, image).map_or_else(|unavailable| Verdict::Unavailable { unavailable }, Verdict::Graded)
+    }
+
+    fn grade(&self, network: Network, image: &[f32]) -> Result<NetworkGrade, String> {
+        let mut executor = self.executor(network)?;
+        let logits = executor.logits(image).map_err(|error| error.to_string())?;
+        if let Some(Slot::Ready(ready)) = lock(&self.slots).get_mut(&network) {
+            ready.idle.push(executor);
+        }
+        if logits.len() != 5 || !logits.iter().all(|logit| logit.is_finite()) {
+            return Err(format!("it gave {} logits that make no grade", logits.len()));
+        }
+        Ok(NetworkGrade::from_logits(&logits))
+    }
+
+    /// An executor for one image: one that waits, else a new one.
+    fn executor(&self, network: Network) -> Result<Box<dyn Executor>, String> {
+        let model = self.model(network)?;
+        let idle = match lock(&self.slots).get_mut(&network) {
+            Some(Slot::Ready(ready)) => ready.idle.pop(),
+            _ => None,
+        };
+        idle.map_or_else(|| model.executor(1).map_err(|error| error.to_string()), Ok)
+    }
+}
+
+/// Opens the device asked for, else the CPU with the reason as its fallback.
+pub fn open_device(choice: DeviceChoice) -> Result<Device, String> {
+    Device::open(choice).or_else(|error| {
+        let cpu = Device::open(DeviceChoice::Cpu).map_err(|cpu| cpu.to_string())?;
+        Ok(Device { fallback: Some(error.to_string()), ..cpu })
+    })
+}
