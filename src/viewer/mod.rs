@@ -1,6 +1,7 @@
 //! A [`Session`](crate::session::Session) comes in; the window goes out. Sends requests and draws what has arrived; never
 //! calls `nn`, never waits.
 
+pub mod dock;
 pub mod panes;
 pub mod theme;
 pub mod tokens;

@@ -184,3 +184,12 @@ pub fn line_within(
     job.wrap = egui::text::TextWrapping::truncate_at_width(width);
     painter.layout_job(job)
 }
+
+/// Explaining lines, broken at `width`.
+pub fn paragraph(painter: &egui::Painter, words: &str, colour: Color32, width: f32) -> Arc<egui::Galley> {
+    let mut job = egui::text::LayoutJob::simple(words.to_owned(), small(), colour, width);
+    for section in &mut job.sections {
+        section.format.line_height = Some((font::SMALL * font::LINE).round());
+    }
+    painter.layout_job(job)
+}

@@ -242,6 +242,72 @@ pub mod pane {
     }
 }
 
+/// The dock's own measures, in points.
+pub mod dock {
+    /// From a section's left and right edge to what stands in it.
+    pub const SIDE: f32 = 18.0;
+    /// From its upper and lower edge.
+    pub const TOP: f32 = 14.0;
+    /// Share of the dock's width that the grade takes.
+    pub const GRADE_SHARE: f32 = 0.22;
+    /// Least width of the grade.
+    pub const GRADE_LEAST: f32 = 250.0;
+    /// Share of the dock's width that the evidence takes.
+    pub const EVIDENCE_SHARE: f32 = 0.28;
+    /// Least width of the evidence.
+    pub const EVIDENCE_LEAST: f32 = 290.0;
+    /// Height of a section's heading.
+    pub const HEADING: f32 = 18.0;
+    /// Height of a line of text.
+    pub const LINE: f32 = 18.0;
+    /// The middle of the grade's name under the chip's upper edge.
+    pub const TITLE_LINE: f32 = 12.0;
+    /// The middle of what explains it above the chip's lower edge.
+    pub const AGREEMENT_LINE: f32 = 9.0;
+    /// The bar of referable.
+    pub const REFERABLE: f32 = 14.0;
+    /// Corners of bars.
+    pub const BAR_CORNER: u8 = 2;
+    /// The coloured edge of a note.
+    pub const NOTE_EDGE: f32 = 3.0;
+    /// Between the heading and the bars.
+    pub const BARS_TOP: f32 = 8.0;
+    /// Chips and labels beside the bars.
+    pub const LABELS: f32 = 124.0;
+    /// Figures beside the bars.
+    pub const FIGURES: f32 = 44.0;
+    /// Height of what is behind the bars of a grade.
+    pub const TRACK: f32 = 27.0;
+    /// Over the broad bar.
+    pub const BAR_TOP: f32 = 1.0;
+    /// The broad bar.
+    pub const BROAD: f32 = 11.0;
+    /// A thin bar.
+    pub const THIN: f32 = 3.0;
+    /// Between bars.
+    pub const BAR_GAP: f32 = 1.0;
+    /// A colour in the legend.
+    pub const SWATCH: f32 = 10.0;
+    /// Between the heading and the evidence.
+    pub const EVIDENCE_TOP: f32 = 8.0;
+    /// A line of evidence.
+    pub const EVIDENCE_LINE: f32 = 22.0;
+    /// Least height at which the chart is drawn.
+    pub const CHART_LEAST: f32 = 44.0;
+    /// Left of the chart's first dot.
+    pub const CHART_SIDE: f32 = 12.0;
+    /// Right of its last.
+    pub const CHART_RIGHT: f32 = 60.0;
+    /// Labels under the chart.
+    pub const AXIS: f32 = 18.0;
+    /// A refinement in the chart.
+    pub const DOT: f32 = 3.0;
+    /// The line between them.
+    pub const CURVE: f32 = 1.5;
+    /// A dash of the tolerance, and between two.
+    pub const DASH: f32 = 4.0;
+}
+
 /// The step of all spacing.
 pub const STEP: f32 = 4.0;
 
