@@ -9,6 +9,7 @@
 //! picture, bars or the first map, the background stands still between two steps; kernels share rayon's pool.
 
 mod background;
+mod batch;
 mod board;
 mod cache;
 mod explain;
@@ -30,11 +31,13 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+pub use batch::{Graded, grade_all};
 pub use explain::{Explanation, ROWS, explain};
 pub use explained::Explained;
 pub use files::{Files, FilesError};
 pub use messages::{Case, CaseId, Event, Map, MapRequest, NetworkState, Progress, View};
-pub use networks::{Networks, open_device};
+pub use networks::Networks;
+use networks::open_device;
 pub use picture::{Level, Picture};
 pub use prepare::{Prepared, Unusable, prepare};
 
