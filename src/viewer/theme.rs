@@ -46,6 +46,16 @@ pub fn strong() -> FontId {
     font_id(font::TEXT, Weight::SemiBold)
 }
 
+/// What is read on a control.
+pub fn text_small() -> FontId {
+    font_id(font::CONTROL, Weight::Regular)
+}
+
+/// A figure on a control.
+pub fn strong_small() -> FontId {
+    font_id(font::CONTROL, Weight::SemiBold)
+}
+
 /// What explains.
 pub fn small() -> FontId {
     font_id(font::SMALL, Weight::Regular)
@@ -54,6 +64,11 @@ pub fn small() -> FontId {
 /// What explains, where it is a name or a figure.
 pub fn small_strong() -> FontId {
     font_id(font::SMALL, Weight::SemiBold)
+}
+
+/// What explains, where it changes.
+pub fn small_medium() -> FontId {
+    font_id(font::SMALL, Weight::Medium)
 }
 
 /// Keys and axis labels.

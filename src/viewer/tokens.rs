@@ -191,6 +191,8 @@ pub mod font {
     pub const NAME: f32 = 14.5;
     /// What is read.
     pub const TEXT: f32 = 13.0;
+    /// On controls.
+    pub const CONTROL: f32 = 12.0;
     /// What explains.
     pub const SMALL: f32 = 11.5;
     /// Keys and axis labels.

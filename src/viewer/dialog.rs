@@ -1,0 +1,90 @@
+//! A wish for files or a folder comes in; the system's dialog opens without holding up the window; paths come out.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A folder.
+    Folder,
+    /// Files.
+    Files,
+}
+
+/// The dialogs of a window: one at a time.
+pub struct Dialogs {
+    answers: Receiver<Vec<PathBuf>>,
+    answer: Sender<Vec<PathBuf>>,
+    open: bool,
+}
+
+impl Default for Dialogs {
+    fn default() -> Self {
+        let (answer, answers) = unbounded();
+        Self { answers, answer, open: false }
+    }
+}
+
+impl Dialogs {
+    /// Opens a dialog unless one is open. It is made on this thread, as some systems demand, and waited for on another;
+    /// `wake` is called when the person has answered.
+    pub fn ask(&mut self, wanted: Wanted, wake: impl Fn() + Send + 'static) {
+        if self.open {
+            return;
+        }
+        self.open = true;
+        let answer = self.answer.clone();
+        let dialog = rfd::AsyncFileDialog::new();
+        let chosen: std::pin::Pin<Box<dyn Future<Output = Vec<rfd::FileHandle>> + Send>> = match wanted {
+            Wanted::Folder => {
+                let folder = dialog.set_title("Open a folder of fundus photographs").pick_folder();
+                Box::pin(async { folder.await.into_iter().collect() })
+            }
+            Wanted::Files => {
+                let files = dialog.set_title("Open fundus photographs").pick_files();
+                Box::pin(async { files.await.unwrap_or_default() })
+            }
+        };
+        std::thread::spawn(move || {
+            let paths = wait(chosen).into_iter().map(|file| file.path().to_path_buf()).collect();
+            // The window may be gone by now.
+            answer.send(paths).ok();
+            wake();
+        });
+    }
+
+    /// What was chosen since the last call; nothing where the dialog was closed.
+    pub fn answered(&mut self) -> Option<Vec<PathBuf>> {
+        let paths = self.answers.try_recv().ok()?;
+        self.open = false;
+        (!paths.is_empty()).then_some(paths)
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs one future to its end on this thread.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The model comes in; the bar at the top goes out: what is open, find and filters, device and networks.
+
+use egui::{Align2, Id, Rect, Role, Sense, Stroke, StrokeKind, Ui, UiBuilder, WidgetInfo, pos2, vec2};
+
+use super::commands::{self, Command};
+use super::model::{Filter, Model};
+use super::tokens::{STEP, font, radius, size};
+use super::widgets::{self, Pill};
+use super::{theme, tokens};
+use crate::nn::Network;
+use crate::session::NetworkState;
+
+/// The id of the search field, for whoever gives it the cursor.
+pub fn find_id() -> Id {
+    Id::unique("find a case")
+}
+
+/// The search field is a model's text while it is edited; this is its buffer.
+#[derive(Default)]
+pub struct TopBar {
+    find: String,
+    /// Width of find and filters in the frame before, to centre them.
+    middle: f32,
+}
+
+impl TopBar {
+    /// Draws it into `rect`; gives the text looked for when it has changed.
+    pub fn show(&mut self, ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> Option<String> {
+        let left = title(ui, rect, model, commands);
+        let right = state(ui, rect, model, commands);
+        let free = right - left;
+        let start = (rect.center().x - self.middle / 2.0).min(right - self.middle - 16.0).max(left + 16.0);
+        let field = size::FIND.min(free - (self.middle - self.find_width(free)) - 32.0).max(120.0);
+        let middle = pos2(start, rect.center().y);
+        let changed =
+            self.find(ui, Rect::from_min_size(pos2(middle.x, middle.y - 13.0), vec2(field, 26.0)), model, commands);
+        let mut x = middle.x + field + 10.0;
+        for filter in Filter::ALL {
+            let pill = Pill {
+                label: filter.label(),
+                figure: Some(model.cases.count(filter).to_string()),
+                selected: model.cases.filter() == filter,
+                clickable: true,
+            };
+            let response = pill.show(ui, pos2(x, middle.y));
+            x = response.rect.right() + 2.0 * STEP;
+            if response.clicked() {
+                commands.push(Command::Filter(filter));
+            }
+            response.on_hover_text(commands::tooltip(Command::Filter(filter)));
+        }
+        self.middle = x - 2.0 * STEP - middle.x;
+        changed
+    }
+
+    fn find_width(&self, free: f32) -> f32 {
+        size::FIND.min(free)
+    }
+
+    fn find(&mut self, ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> Option<String> {
+        let palette = theme::palette(ui.ctx());
+        let focused = ui.memory(|memory| memory.has_focus(find_id()));
+        let line = if focused { palette.accent } else { palette.line };
+        ui.painter().rect(rect, radius::CONTROL, palette.field, Stroke::new(1.0, line), StrokeKind::Inside);
+        if !focused {
+            model.cases.find().clone_into(&mut self.find);
+        }
+        let inner = rect.shrink2(vec2(10.0, 0.0)).with_max_x(rect.right() - 28.0);
+        let response = ui
+            .scope_builder(UiBuilder::new().max_rect(inner), |ui| {
+                let edit = egui::TextEdit::singleline(&mut self.find)
+                    .id(find_id())
+                    .frame(egui::Frame::NONE)
+                    .font(theme::text_small())
+                    .hint_text(egui::RichText::new("Find a case …").color(palette.faint))
+                    .desired_width(inner.width())
+                    .align(egui::Align2::LEFT_CENTER)
+                    .min_size(vec2(inner.width(), rect.height()));
+                ui.add(edit)
+            })
+            .inner
+            .accessible_name("Find a case");
+        if response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter)) {
+            commands.extend(model.cases.shown().first().map(|&case| Command::Select(case)));
+        }
+        if response.has_focus() && ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+            self.find.clear();
+            response.surrender_focus();
+        }
+        if !focused && self.find.is_empty() {
+            let right = pos2(rect.right() - 8.0, rect.center().y);
+            widgets::key_cap(ui.painter(), right, "/", palette.dim, palette.line);
+        } else if !self.find.is_empty() {
+            self.clear_button(ui, rect);
+        }
+        (self.find != model.cases.find()).then(|| self.find.clone())
+    }
+
+    fn clear_button(&mut self, ui: &Ui, rect: Rect) {
+        let palette = theme::palette(ui.ctx());
+        let centre = pos2(rect.right() - 15.0, rect.center().y);
+        let area = Rect::from_center_size(centre, vec2(20.0, 20.0));
+        let response = ui.interact(area, ui.scope_id().with("clear"), Sense::click());
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Show all names again"));
+        let ink = if response.hovered() { palette.text } else { palette.dim };
+        for slope in [1.0, -1.0] {
+            let ends = [centre + vec2(-3.5, -3.5 * slope), centre + vec2(3.5, 3.5 * slope)];
+            ui.painter().line_segment(ends, Stroke::new(1.3, ink));
+        }
+        if response.clicked() {
+            self.find.clear();
+        }
+    }
+}
+
+/// The program's name and what is open, a list of what else could be. Gives its right edge.
+fn title(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> f32 {
+    let palette = theme::palette(ui.ctx());
+    let painter = ui.painter().clone();
+    let name_font = theme::font_id(font::NAME, theme::Weight::SemiBold);
+    let left = pos2(rect.left() + 14.0, rect.center().y);
+    let name = painter.text(left, Align2::LEFT_CENTER, "DiaRet", name_font, palette.text);
+
+    let count = match model.cases.len() {
+        1 => "1 photograph".to_owned(),
+        count => format!("{count} photographs"),
+    };
+    let words =
+        if model.title.is_empty() { "Opening …".to_owned() } else { format!("{} · {count}", capital(&model.title)) };
+    let width = (rect.width() * 0.2).max(150.0);
+    let galley = theme::line_within(&painter, words.as_str(), theme::text_small(), palette.dim, width);
+    let place = pos2(name.right() + 11.0, rect.center().y - galley.size().y / 2.0 + 0.5);
+    let area = Rect::from_min_size(place, galley.size() + vec2(18.0, 0.0)).expand2(vec2(6.0, 5.0));
+    let response = ui.interact(area, ui.scope_id().with("open"), Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Open: {words}")));
+    if response.hovered() {
+        painter.rect_filled(area, radius::CONTROL, palette.raised);
+    }
+    let chevron = pos2(place.x + galley.size().x + 11.0, rect.center().y + 1.0);
+    painter.galley(place, galley, palette.dim);
+    widgets::chevron(&painter, chevron, palette.dim);
+    widgets::focus_ring(ui, &response, radius::CONTROL, palette);
+    egui::Popup::menu(&response).gap(STEP).show(|ui| {
+        ui.set_min_width(270.0);
+        for command in [Command::OpenFolder, Command::OpenFiles, Command::OpenSamples] {
+            let Some(entry) = commands::entry(command) else { continue };
+            if widgets::menu_row(ui, entry.name, entry.explains, entry.key().as_deref(), false) {
+                commands.push(command);
+            }
+        }
+    });
+    area.right()
+}
+
+fn capital(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Device, networks, help. Gives its left edge.
+fn state(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> f32 {
+    let right = pos2(rect.right() - 14.0, rect.center().y);
+    let help = widgets::key_button(ui, right, "?", "All keys");
+    if help.clicked() {
+        commands.push(Command::Help);
+    }
+    let mut x = help.rect.left() - 6.0;
+    help.on_hover_text(commands::tooltip(Command::Help));
+
+    let ready = model.ready().count();
+    let figure = format!("{ready} of {}", Network::ALL.len());
+    let networks = Pill { label: "Networks", figure: Some(figure), selected: false, clickable: false };
+    x = pill_to_the_left(ui, x, rect.center().y, networks, &networks_in_words(model));
+    if let Some(device) = &model.device {
+        let device = Pill { label: device, figure: None, selected: false, clickable: false };
+        x = pill_to_the_left(ui, x, rect.center().y, device, "Where the networks run");
+    }
+    x
+}
+
+fn pill_to_the_left(ui: &mut Ui, right: f32, y: f32, pill: Pill, tooltip: &str) -> f32 {
+    let painter = ui.painter();
+    let figure = pill.figure.as_ref().map_or(0.0, |figure| {
+        theme::line(painter, figure.as_str(), theme::strong_small(), tokens::NO_GRADE).size().x + 5.0
+    });
+    let width = 22.0 + theme::line(painter, pill.label, theme::text_small(), tokens::NO_GRADE).size().x + figure;
+    let response = pill.show(ui, pos2(right - width, y));
+    let left = response.rect.left() - 2.0 * STEP;
+    response.on_hover_text(tooltip);
+    left
+}
+
+fn networks_in_words(model: &Model) -> String {
+    let words = Network::ALL.into_iter().map(|network| {
+        let state = match model.networks.get(&network) {
+            Some(NetworkState::Ready) => "ready",
+            Some(NetworkState::Unavailable(why)) => why.as_str(),
+            Some(NetworkState::Loading) | None => "reading its weights",
+        };
+        format!("{}: {state}", network.label())
+    });
+    words.collect::<Vec<_>>().join("\n")
+}
