@@ -15,7 +15,7 @@ use super::{DONE, DeviceArgument, UsageError};
 use crate::attribution::colormap::Colormap;
 use crate::attribution::heatmap::{Heatmap, HeatmapSettings};
 use crate::attribution::integrated_gradients::Update;
-use crate::attribution::{Attribution, Cancel, Stop, overlay, raw};
+use crate::attribution::{Attribution, AttributionError, Cancel, Stop, overlay, raw};
 use crate::fundus::{Listing, Photograph};
 use crate::grading::{Grade, Output, Target};
 use crate::home::Home;
@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_positive)]
     completeness: Option<f64>,
     /// Limit on gradient evaluations, all paths together.
-    #[arg(long, default_value_t = Stop::default().max_steps)]
+    #[arg(long, default_value_t = Stop::default().max_steps, value_parser = parse_steps)]
     max_steps: usize,
     /// Where the networks run.
     #[arg(long, value_enum, default_value_t)]
@@ -88,6 +88,13 @@ fn parse_positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+fn parse_steps(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(steps) if steps >= 2 => Ok(steps),
+        _ => Err("expected at least 2: the map's change is between two refinements".to_owned()),
     }
 }
 
@@ -159,7 +166,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let executor = model.executor(ROWS)?;
     let (explanation, _) = explain(executor, &prepared.input, &request, &Cancel::default(), &mut hear);
     line.clear();
-    let explanation = explanation.context(format!("no map of {}", args.image.display()))?;
+    let explanation = match explanation {
+        Err(error @ AttributionError::TooFewSteps { .. }) => return Err(UsageError(error.to_string()).into()),
+        other => other.with_context(|| format!("no map of {}", args.image.display()))?,
+    };
     if let Some(path) = &args.raw {
         raw::write(path, &explanation.attribution, &prepared.input.pixels, &explanation.baseline)?;
     }

@@ -69,8 +69,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for other in &files.others {
         warn(&format!("neither image nor DICOM, left out: {}", other.display()));
     }
-    if !files.others.is_empty() {
-        warn(&format!("{} other files left out", files.others.len()));
+    match files.others.len() {
+        0 => {}
+        1 => warn("1 other file left out"),
+        count => warn(&format!("{count} other files left out")),
     }
     if files.candidates.is_empty() {
         warn("no photographs found: JPEG, PNG, TIFF, BMP, WebP and DICOM files are graded");
