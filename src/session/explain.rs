@@ -9,8 +9,10 @@ use crate::fundus::NetworkInput;
 use crate::grading::Output;
 use crate::nn::Executor;
 
-/// Gradients taken at once. Small batches show the first map soon and can be cancelled soon.
-pub const ROWS: usize = 4;
+/// Gradients taken at once: one a core. Small batches show the first map soon and can be cancelled soon.
+pub fn rows_at_once() -> usize {
+    rayon::current_num_threads().clamp(2, 32)
+}
 
 /// A finished map, with what is needed to check it.
 #[derive(Clone, Debug)]

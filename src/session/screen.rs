@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::board::{Shown, Stage};
-use super::explain::{Explanation, ROWS, explain};
+use super::explain::{Explanation, explain, rows_at_once};
 use super::hub::{Hub, Loaded, MapKey};
 use super::prepare::Prepared;
 use super::{Event, Map};
@@ -121,7 +121,7 @@ impl<'a> Screen<'a> {
         let (hub, request) = (self.hub, shown.view.map);
         let executor = match self.executor.take() {
             Some((network, executor)) if network == request.network => executor,
-            _ => model.executor(ROWS).map_err(|error| AttributionError::Function(error.to_string()))?,
+            _ => model.executor(rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?,
         };
         let ticket = hub.reporter.begin("Map", request.stop.max_steps);
         let mask: Arc<[bool]> = prepared.input.mask.as_slice().into();
