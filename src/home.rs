@@ -51,6 +51,8 @@ impl Home {
     }
 }
 
+/// Either part is enough: that the other is missing is then said where it is wanted, by the networks that are not available
+/// and the samples that cannot be opened.
 fn is_home(folder: &Path) -> bool {
-    folder.join("weights/manifest.toml").is_file()
+    folder.join("weights/manifest.toml").is_file() || folder.join("assets/samples").is_dir()
 }

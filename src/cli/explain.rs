@@ -148,7 +148,7 @@ struct Report {
 }
 
 /// Makes the map and writes what was asked for.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let request = args.request()?;
     let overlay = args.overlay.as_deref().map(|path| Sink::open(Some(path))).transpose()?;
     anyhow::ensure!(args.image.exists(), "no such file: {}", args.image.display());

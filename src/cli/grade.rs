@@ -61,7 +61,7 @@ impl ValueEnum for NetworkChoice {
 }
 
 /// Grades everything below the paths.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let files = Files::find(&args.paths, &|| false)?;
     for folder in &files.unreadable {
         warn(&format!("not searched: {folder}"));
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         warn("no photographs found: JPEG, PNG, TIFF, BMP, WebP and DICOM files are graded");
     }
     let mut writer = Writer::new(args.format, Sink::open(args.out.as_deref())?)?;
-    let networks = load(&args)?;
+    let networks = load(args)?;
     let skipped = grade(&networks, &files.candidates, &mut writer)?;
     writer.finish()?;
     let complete = skipped == 0 && files.unreadable.is_empty();

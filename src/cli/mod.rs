@@ -90,8 +90,8 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
-        Some(Command::Grade(args)) => grade::run(args),
-        Some(Command::Explain(args)) => explain::run(args),
+        Some(Command::Grade(args)) => grade::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
         None => view(arguments.paths, arguments.device.into()),
     };
     result.unwrap_or_else(|error| status_of(&error))

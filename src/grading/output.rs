@@ -81,7 +81,7 @@ fn log_odds_referable(logits: &[f64]) -> (f64, Vec<f64>) {
     (value, cotangent)
 }
 
-/// d p_k / d l_j = p_k (1 if j = k, else 0, minus p_j).
+/// `d p_k / d l_j = p_k ((1 if j = k, else 0) - p_j)`.
 fn probability(logits: &[f64], class: usize) -> (f64, Vec<f64>) {
     let probabilities = softmax(logits);
     let value = probabilities.get(class).copied().unwrap_or(0.0);

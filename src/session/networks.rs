@@ -32,9 +32,8 @@ const LOADING: &str = "its weights are being read";
 impl Networks {
     /// None is there yet: each of `asked` is loading, the others were not asked for.
     pub fn loading(asked: &[Network]) -> Self {
-        let slot = |network| match asked.contains(&network) {
-            true => Slot::Loading,
-            false => Slot::Unavailable("not asked for".to_owned()),
+        let slot = |network| {
+            if asked.contains(&network) { Slot::Loading } else { Slot::Unavailable("not asked for".to_owned()) }
         };
         let slots = Network::ALL.into_iter().map(|network| (network, slot(network))).collect();
         Self { slots: Mutex::new(slots), changed: Condvar::new() }

@@ -48,7 +48,7 @@ fn open(hub: &Hub, paths: &[PathBuf], cancel: &Cancel) {
 
 /// What the list is called: its folder or file, else the first of them and how many more.
 fn title(paths: &[PathBuf]) -> String {
-    let first = paths.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+    let first = paths.first().map_or(Path::new(""), PathBuf::as_path);
     let named = match first.file_name() {
         Some(_) => name(first),
         // `.` and `..` are called what they lead to.
