@@ -106,7 +106,9 @@ fn two_starts_give_the_mean_of_their_maps() {
     let mut function = Analytic::relu(6, 30);
     let rule = Rule::gauss_legendre(40);
     let mut with = |starts: &[Vec<f32>]| {
-        IntegratedGradients { input: &input, starts }.with_rule(&mut function, &rule, &Cancel::default()).unwrap()
+        IntegratedGradients { input: &input, starts }
+            .with_rule(&mut function, &rule, &Cancel::default(), &mut |_| ())
+            .unwrap()
     };
     let (one, two, both) = (with(&[first.clone()]), with(&[second.clone()]), with(&[first, second]));
     let mean: Vec<f32> = one.map.iter().zip(&two.map).map(|(a, b)| 0.5 * (a + b)).collect();
@@ -121,7 +123,7 @@ fn the_claim_is_honest_on_piecewise_linear_networks() {
         let (input, start) = (image(6, 100 + seed), vec![0.0; 108]);
         let ig = IntegratedGradients { input: &input, starts: &[start] };
         let mut function = Analytic::relu(6, 200);
-        let truth = ig.with_rule(&mut function, &Rule::midpoints(4_000), &Cancel::default()).unwrap();
+        let truth = ig.with_rule(&mut function, &Rule::midpoints(4_000), &Cancel::default(), &mut |_| ()).unwrap();
         let map = ig.run(&mut function, Stop::default(), &Cancel::default(), &mut |_| ()).unwrap();
         let (distance, claim) = (distance(&map.map, &truth.map), map.map_change.unwrap());
         assert!(map.converged && distance <= 1.5 * claim, "seed {seed}: {distance} where {claim} was claimed");

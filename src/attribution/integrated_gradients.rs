@@ -79,12 +79,13 @@ impl IntegratedGradients<'_> {
         function: &mut dyn Differentiable,
         rule: &Rule,
         cancel: &Cancel,
+        hear: &mut dyn FnMut(Update),
     ) -> Result<Attribution, AttributionError> {
         let begun = Instant::now();
         let mut integral = Integral::new(self, function.shape())?;
         for (path, start) in self.starts.iter().enumerate() {
             let points: Vec<(usize, f64)> = rule.nodes.iter().map(|&alpha| (path, alpha)).collect();
-            integral.evaluate(function, &points, &rule.weights, cancel, &mut |_| ())?;
+            integral.evaluate(function, &points, &rule.weights, cancel, hear)?;
             integral.lines[path].value_at_start = first(&function.values(start)?)?;
         }
         integral.value_at_input = first(&function.values(self.input)?)?;

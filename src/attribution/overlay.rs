@@ -41,11 +41,14 @@ pub fn compose(
     composed.as_flat_samples_mut().samples.par_chunks_exact_mut(3 * width).enumerate().for_each(|(y, row)| {
         let centre_y = y as f64 + 0.5;
         let Some(vertical) = Between::pixels(to_network(0.5, centre_y)[1], side) else { return };
-        let (upper, lower) = (&colours[vertical.first * side..][..side], &colours[vertical.second * side..][..side]);
+        let upper = &colours[vertical.first * side..][..side];
+        let lower = &colours[vertical.second * side..][..side];
+        let line: Vec<[f32; 4]> = upper.iter().zip(lower).map(|(&upper, &lower)| vertical.mix(upper, lower)).collect();
         for (x, (pixel, horizontal)) in row.chunks_exact_mut(3).zip(&columns).enumerate() {
             let Some(horizontal) = horizontal else { continue };
-            let [red, green, blue, alpha] = vertical.mix(horizontal.mix_of(upper), horizontal.mix_of(lower));
-            if alpha > 0.0 && inside(x as f64 + 0.5, centre_y) {
+            let (left, right) = (line[horizontal.first], line[horizontal.second]);
+            if (left[3] > 0.0 || right[3] > 0.0) && inside(x as f64 + 0.5, centre_y) {
+                let [red, green, blue, alpha] = horizontal.mix(left, right);
                 for (value, over) in pixel.iter_mut().zip([red, green, blue]) {
                     *value = (over + f32::from(*value) * (1.0 - alpha) + 0.5) as u8;
                 }
@@ -86,9 +89,5 @@ impl Between {
 
     fn mix(self, first: [f32; 4], second: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|c| first[c] + self.share * (second[c] - first[c]))
-    }
-
-    fn mix_of(self, line: &[[f32; 4]]) -> [f32; 4] {
-        self.mix(line[self.first], line[self.second])
     }
 }

@@ -1,5 +1,6 @@
 //! Arguments come in; one call and an exit status go out: 0 done, 1 failure, 2 usage, 3 some photographs skipped.
 
+mod check_convergence;
 mod explain;
 mod grade;
 mod names;
@@ -47,6 +48,8 @@ enum Command {
     Grade(grade::Args),
     /// Explains what a network says of a photograph: a map, its overlay and how far it has converged.
     Explain(explain::Args),
+    /// Checks that maps are as close to the truth as they claim: one row an image and network.
+    CheckConvergence(check_convergence::Args),
 }
 
 /// The arguments are well formed, but not together: ends with status 2.
@@ -90,8 +93,14 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
+<<<<<<< HEAD
         Some(Command::Grade(args)) => grade::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
+=======
+        Some(Command::Grade(args)) => grade::run(args),
+        Some(Command::Explain(args)) => explain::run(args),
+        Some(Command::CheckConvergence(args)) => check_convergence::run(args),
+>>>>>>> 5f178bd (Bring back kernels, convergence check and overlay rows)
         None => view(arguments.paths, arguments.device.into()),
     };
     result.unwrap_or_else(|error| status_of(&error))

@@ -1,0 +1,97 @@
+//! Work on one image, cut into tiles; and memory that tiles write side by side.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+/// How many threads work on one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads(pub usize);
+
+impl Threads {
+    /// Calls `work` for each item, on several threads if there are several.
+    pub fn each<I: Sync>(self, items: &[I], work: impl Fn(&I) + Sync + Send) {
+        if self.0 <= 1 || items.len() <= 1 {
+            items.iter().for_each(work);
+        } else {
+            items.par_iter().for_each(work);
+        }
+    }
+
+    /// Calls `work` with the place and the numbers of each chunk of `data`.
+    pub fn chunks<T: Send>(self, data: &mut [T], length: usize, work: impl Fn(usize, &mut [T]) + Sync + Send) {
+        if self.0 <= 1 {
+            data.chunks_mut(length).enumerate().for_each(|(place, chunk)| work(place, chunk));
+        } else {
+            data.par_chunks_mut(length).enumerate().for_each(|(place, chunk)| work(place, chunk));
+        }
+    }
+}
+
+/// Rows of an image that tiles write to at the same time, each its own rows and columns.
+#[derive(Debug)]
+pub struct Shared<T> {
+    start: *mut T,
+    length: usize,
+    stride: usize,
+}
+
+// SAFETY: a `Shared` only hands out pointers through `rows` and `row`, whose callers promise that no two threads ask for
+// the same numbers at the same time; the memory itself may move between threads as `T: Send` says.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Rows `stride` apart; the borrow ends when the caller's last tile is done, for nothing else can reach `data` until
+    /// the function that made this returns.
+    pub fn new(data: &mut [T], stride: usize) -> Self {
+        Self { start: data.as_mut_ptr(), length: data.len(), stride }
+    }
+
+    /// Numbers between the beginnings of two rows.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// A pointer to a rectangle, after checking that it lies inside.
+    pub fn rectangle(&self, rows: &Range<usize>, columns: &Range<usize>) -> *mut T {
+        let end = rows.end.saturating_sub(1) * self.stride + columns.end;
+        assert!(rows.start < rows.end && columns.start <= columns.end && end <= self.length, "tile outside its image");
+        self.start.wrapping_add(rows.start * self.stride + columns.start)
+    }
+
+    /// Part of one row.
+    ///
+    /// # Safety
+    /// Nothing else reads or writes these numbers while the slice lives.
+    #[allow(clippy::mut_from_ref, reason = "tiles are disjoint; the caller promises it")]
+    pub unsafe fn row(&self, row: usize, columns: &Range<usize>) -> &mut [T] {
+        let start = self.rectangle(&(row..row + 1), columns);
+        // SAFETY: `rectangle` has checked the bounds, the caller promises that nothing else uses them.
+        unsafe { std::slice::from_raw_parts_mut(start, columns.len()) }
+    }
+}
+
+/// Buffers that tiles borrow and give back, so that they are made once.
+#[derive(Debug, Default)]
+pub struct Spares<B>(Mutex<Vec<B>>);
+
+impl<B: Default> Spares<B> {
+    /// Calls `work` with a buffer of its own.
+    pub fn with<R>(&self, work: impl FnOnce(&mut B) -> R) -> R {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let result = work(&mut buffer);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        result
+    }
+}
+
+/// The first `length` numbers of a buffer that grows and never shrinks; what they are is left over from before.
+pub fn at_least<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
+}
