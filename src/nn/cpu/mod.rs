@@ -17,6 +17,8 @@ mod layout;
 mod parallel;
 mod pool;
 mod product;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,0 +1,337 @@
+//! Every kernel against its definition, and its gradient against finite differences in f64.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::CpuExecutor;
+use super::convolution::{self, Residual, Target, Turned, mask_bytes};
+use super::parallel::{Spares, Threads};
+use super::pool;
+use super::product::Source;
+use crate::nn::graph::{Affine, Padding, Window};
+use crate::nn::plan::{Convolution, Operation, Plan, Step};
+use crate::nn::{At, Executor, Network};
+
+/// Numbers in [-1, 1) that a seed decides.
+fn numbers(seed: u64, count: usize) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+/// A window, an image that it fits, channels in and out, threads and a seed.
+#[derive(Clone, Debug)]
+struct Case {
+    window: Window,
+    size: [usize; 2],
+    channels: [usize; 2],
+    threads: usize,
+    seed: u64,
+}
+
+impl Case {
+    fn output(&self) -> Option<[usize; 2]> {
+        self.window.output(self.size)
+    }
+
+    /// The image in a wider one, so that strides between pixels are tried too.
+    fn image(&self) -> Vec<f64> {
+        numbers(self.seed, self.size[0] * self.size[1] * (self.channels[0] + 3))
+    }
+
+    fn source<'a>(&self, image: &'a [f64]) -> Source<'a, f64> {
+        Source { data: &image[2..], size: self.size, channels: self.channels[0], stride: self.channels[0] + 3 }
+    }
+
+    /// What the window of output `(y, x)` sees in the image: tap and place in [`Case::image`] of channel 0.
+    fn taps(&self, y: usize, x: usize) -> Vec<(usize, usize)> {
+        let Window { kernel, stride, padding } = self.window;
+        let mut list = Vec::new();
+        for tap in 0..kernel[0] * kernel[1] {
+            let row = (y * stride + tap / kernel[1]).checked_sub(padding.top);
+            let column = (x * stride + tap % kernel[1]).checked_sub(padding.left);
+            if let (Some(row), Some(column)) = (row, column)
+                && row < self.size[0]
+                && column < self.size[1]
+            {
+                list.push((tap, (row * self.size[1] + column) * (self.channels[0] + 3) + 2));
+            }
+        }
+        list
+    }
+}
+
+/// Padding is less than the kernel, as in all convolutions and pools of the networks.
+fn case() -> impl Strategy<Value = Case> {
+    let axis = || (1usize..6).prop_flat_map(|kernel| (Just(kernel), 0..kernel, 0..kernel, 1usize..10));
+    (axis(), axis(), 1usize..4, [1usize..21, 1usize..21], 1usize..3, any::<u64>())
+        .prop_map(|((kh, top, bottom, height), (kw, left, right, width), stride, channels, threads, seed)| Case {
+            window: Window { kernel: [kh, kw], stride, padding: Padding { top, bottom, left, right } },
+            size: [height, width],
+            channels,
+            threads,
+            seed,
+        })
+        .prop_filter("the window fits", |case| case.output().is_some())
+}
+
+/// Runs a kernel into an image whose pixels are 5 numbers wider than its channels.
+fn into_wider(size: [usize; 2], channels: usize, before: f64, run: impl FnOnce(Target<f64>)) -> Vec<f64> {
+    let stride = channels + 5;
+    let mut wide = vec![before; size[0] * size[1] * stride];
+    let end = wide.len() - 4;
+    run(Target { data: &mut wide[1..end], stride, size });
+    for pixel in wide.chunks_exact(stride) {
+        let outside = pixel[..1].iter().chain(&pixel[1 + channels..]);
+        assert!(outside.copied().all(|value| value.to_bits() == before.to_bits()), "written outside the channels");
+    }
+    wide.chunks_exact(stride).flat_map(|pixel| pixel[1..=channels].to_vec()).collect()
+}
+
+fn close(ours: &[f64], expected: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
+    prop_assert_eq!(ours.len(), expected.len());
+    for (place, (a, b)) in ours.iter().zip(expected).enumerate() {
+        prop_assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{} is {} and not {}", place, a, b);
+    }
+    Ok(())
+}
+
+/// Checks that `gradient` (dense) is that of `<weights, forward>` by the image.
+fn check_gradient(
+    case: &Case,
+    gradient: &[f64],
+    before: f64,
+    forward: impl Fn(&[f64]) -> f64,
+) -> Result<(), TestCaseError> {
+    let (image, wide) = (case.image(), case.channels[0] + 3);
+    let differences: Vec<f64> = (0..gradient.len())
+        .map(|place| {
+            let place = place / case.channels[0] * wide + 2 + place % case.channels[0];
+            let at = |step: f64| {
+                let mut moved = image.clone();
+                moved[place] += step;
+                forward(&moved)
+            };
+            before + (at(1e-5) - at(-1e-5)) / 2e-5
+        })
+        .collect();
+    close(gradient, &differences, 1e-7)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn convolution_of(case: &Case, relu: bool) -> Convolution<f64> {
+    let [inputs, outputs] = case.channels;
+    let kernel = numbers(case.seed ^ 1, case.window.kernel.iter().product::<usize>() * inputs * outputs);
+    Convolution { window: case.window, kernel, bias: numbers(case.seed ^ 2, outputs), residual: None, relu }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_convolution_is_what_it_says(case in case(), kind in 0usize..3, relu: bool) {
+        let (convolution, image, size) = (convolution_of(&case, relu), case.image(), case.output().unwrap());
+        let [inputs, outputs] = case.channels;
+        let shortcut = numbers(case.seed ^ 3, size[0] * size[1] * outputs);
+        let mut expected = Vec::new();
+        for place in 0..size[0] * size[1] * outputs {
+            let (pixel, filter) = (place / outputs, place % outputs);
+            let mut sum = convolution.bias[filter];
+            for (tap, start) in case.taps(pixel / size[1], pixel % size[1]) {
+                for input in 0..inputs {
+                    sum += image[start + input] * convolution.kernel[(tap * inputs + input) * outputs + filter];
+                }
+            }
+            sum += [0.0, 0.5, shortcut[place]][kind];
+            expected.push(if relu { sum.max(0.0) } else { sum });
+        }
+        let residual = match kind {
+            0 => Residual::None,
+            1 => Residual::InPlace,
+            _ => Residual::Image(Source { data: &shortcut, size, channels: outputs, stride: outputs }),
+        };
+        let mut mask = vec![0; size[0] * size[1] * mask_bytes(outputs)];
+        let ours = into_wider(size, outputs, 0.5, |target| {
+            let workers = (Threads(case.threads), &Spares::default());
+            convolution::forward(&convolution, case.source(&image), target, residual, Some(&mut mask), workers);
+        });
+        close(&ours, &expected, 1e-12)?;
+        for (place, value) in expected.iter().enumerate().filter(|_| relu) {
+            let (pixel, filter) = (place / outputs, place % outputs);
+            let bit = mask[pixel * mask_bytes(outputs) + filter / 8] >> (filter % 8) & 1;
+            prop_assert_eq!(bit == 1, *value > 0.0);
+        }
+    }
+
+    #[test]
+    fn gradient_of_a_convolution(case in case(), accumulate: bool) {
+        let (convolution, size) = (convolution_of(&case, false), case.output().unwrap());
+        let outputs = case.channels[1];
+        let weights = numbers(case.seed ^ 4, size[0] * size[1] * outputs);
+        let before = 0.25;
+        let gradient = into_wider(case.size, case.channels[0], before, |target| {
+            let source = Source { data: &weights, size, channels: outputs, stride: outputs };
+            let workers = (Threads(case.threads), &Spares::default());
+            Turned::new(&convolution).backward(source, target, accumulate, workers);
+        });
+        check_gradient(&case, &gradient, if accumulate { before } else { 0.0 }, |image| {
+            let workers = (Threads(1), &Spares::default());
+            let value = into_wider(size, outputs, 0.0, |target| {
+                convolution::forward(&convolution, case.source(image), target, Residual::None, None, workers);
+            });
+            dot(&weights, &value)
+        })?;
+    }
+
+    #[test]
+    fn a_max_pool_and_its_gradient(case in case(), accumulate: bool) {
+        let (image, size, channels) = (case.image(), case.output().unwrap(), case.channels[0]);
+        let threads = Threads(case.threads);
+        let run = |image: &[f64]| into_wider(size, channels, 0.0, |target| {
+            pool::max_forward(&case.window, case.source(image), target, threads);
+        });
+        let mut arguments = vec![0; size[0] * size[1] * channels];
+        let kept = into_wider(size, channels, 0.0, |target| {
+            pool::max_forward_with(&case.window, case.source(&image), target, &mut arguments);
+        });
+        let mut expected = Vec::new();
+        for place in 0..kept.len() {
+            let pixel = place / channels;
+            let seen = case.taps(pixel / size[1], pixel % size[1]).into_iter();
+            expected.push(seen.map(|(_, start)| image[start + place % channels]).fold(f64::NEG_INFINITY, f64::max));
+        }
+        prop_assert_eq!(&kept, &expected);
+        prop_assert_eq!(run(&image), expected);
+        // A window that sees padding alone has no maximum and no gradient.
+        prop_assume!(kept.iter().all(|value| value.is_finite()));
+        let weights = numbers(case.seed ^ 4, kept.len());
+        let gradient = into_wider(case.size, channels, 0.25, |target| {
+            let source = Source { data: &weights, size, channels, stride: channels };
+            pool::max_backward(&case.window, source, &arguments, target, accumulate, threads);
+        });
+        check_gradient(&case, &gradient, if accumulate { 0.25 } else { 0.0 }, |image| dot(&weights, &run(image)))?;
+    }
+
+    #[test]
+    fn an_average_pool_and_its_gradient(case in case(), count_padding: bool, accumulate: bool) {
+        let (image, size, channels) = (case.image(), case.output().unwrap(), case.channels[0]);
+        let (kind, threads) = ((&case.window, count_padding), Threads(case.threads));
+        let run = |image: &[f64]| into_wider(size, channels, 0.5, |target| {
+            pool::average_forward(kind, case.source(image), target, threads);
+        });
+        let mut expected = Vec::new();
+        for place in 0..size[0] * size[1] * channels {
+            let pixel = place / channels;
+            let seen = case.taps(pixel / size[1], pixel % size[1]);
+            let count = if count_padding { case.window.kernel.iter().product() } else { seen.len().max(1) };
+            let sum: f64 = seen.into_iter().map(|(_, start)| image[start + place % channels]).sum();
+            expected.push(sum / count as f64);
+        }
+        close(&run(&image), &expected, 1e-12)?;
+        let weights = numbers(case.seed ^ 4, expected.len());
+        let gradient = into_wider(case.size, channels, 0.25, |target| {
+            let source = Source { data: &weights, size, channels, stride: channels };
+            pool::average_backward(kind, source, target, accumulate, threads);
+        });
+        check_gradient(&case, &gradient, if accumulate { 0.25 } else { 0.0 }, |image| dot(&weights, &run(image)))?;
+    }
+
+    #[test]
+    fn a_global_average_and_its_gradient(case in case(), accumulate: bool) {
+        let channels = case.channels[0];
+        let run = |image: &[f64]| into_wider([1, 1], channels, 0.5, |target| {
+            pool::global_forward(case.source(image), target);
+        });
+        let weights = numbers(case.seed ^ 4, channels);
+        let gradient = into_wider(case.size, channels, 0.25, |target| {
+            let source = Source { data: &weights, size: [1, 1], channels, stride: channels };
+            pool::global_backward(source, target, accumulate, Threads(case.threads));
+        });
+        check_gradient(&case, &gradient, if accumulate { 0.25 } else { 0.0 }, |image| dot(&weights, &run(image)))?;
+    }
+
+    /// Preprocessing, ReLUs, a residual in place and one that is copied, a concatenation in a concatenation, pools and a
+    /// head: everything that shares memory, and what it does to gradients.
+    #[test]
+    fn gradient_of_a_small_network(side in 5usize..10, seed: u64) {
+        let plan = Arc::new(small_network(side, seed));
+        let image: Vec<f64> = numbers(seed, side * side * 3).into_iter().map(f64::abs).collect();
+        let cotangent = |logits: &[f64]| (logits[0] * logits[1], vec![logits[1], logits[0], 0.0]);
+        let mut executor = CpuExecutor::new(Arc::clone(&plan), 4).unwrap();
+        let value = |executor: &mut CpuExecutor<f64>, image: &[f64]| {
+            let logits = executor.logits(image).unwrap();
+            logits[0] * logits[1]
+        };
+        // Rows give what they give alone, whatever ran in the same memory before.
+        let other: Vec<f64> = image.iter().map(|value| 1.0 - value).collect();
+        let rows = [&*image, &other, &image].concat();
+        let several = executor.value_and_gradient(&rows, At::Input, &cotangent).unwrap();
+        let one = executor.value_and_gradient(&image, At::Input, &cotangent).unwrap();
+        let row = side * side * 3;
+        prop_assert_eq!(&several.gradient[..row], &one.gradient[..]);
+        prop_assert_eq!(&several.gradient[2 * row..], &one.gradient[..]);
+        prop_assert_eq!(&several.logits[..3], &one.logits[..]);
+        prop_assert!((several.values[0] - value(&mut executor, &image)).abs() < 1e-12);
+        for place in (0..row).step_by(7) {
+            let mut at = |step: f64| {
+                let mut moved = image.clone();
+                moved[place] += step;
+                value(&mut executor, &moved)
+            };
+            // Two steps: where they differ a ReLU or a maximum changes sides between them.
+            let slopes = [1e-5, 1e-6].map(|step| (at(step) - at(-step)) / (2.0 * step));
+            if (slopes[0] - slopes[1]).abs() < 1e-6 * slopes[0].abs().max(1.0) {
+                let ours = one.gradient[place];
+                prop_assert!((ours - slopes[0]).abs() < 1e-5 * slopes[0].abs().max(1.0), "{} {:?}", ours, slopes);
+            }
+        }
+    }
+}
+
+fn small_network(side: usize, seed: u64) -> Plan<f64> {
+    let affine = Affine { source: [2, 1, 0], scale: [2.0, 3.0, 4.0], offset: [-1.0, -0.5, 0.25] };
+    let window = |kernel: [usize; 2], pad: usize| Window { kernel, stride: 1, padding: Padding::uniform(pad) };
+    let mut steps: Vec<Step<f64>> = Vec::new();
+    let mut add = |operation: Operation<f64>, inputs: &[usize], shape: [usize; 3]| {
+        let name = format!("step {}", steps.len());
+        steps.push(Step { name, operation, inputs: inputs.to_vec(), shape });
+        steps.len() - 1
+    };
+    let conv = |window: Window, inputs: usize, outputs: usize, residual: Option<usize>, relu: bool, salt: u64| {
+        let count = window.kernel[0] * window.kernel[1] * inputs * outputs;
+        let kernel = numbers(seed ^ salt, count).into_iter().map(|value| value / (inputs as f64).sqrt()).collect();
+        let bias = numbers(seed ^ salt ^ 99, outputs);
+        Operation::Convolution(Convolution { window, kernel, bias, residual, relu })
+    };
+    let (three, point) = (window([3, 3], 1), window([1, 1], 0));
+    let image = |channels: usize| [side, side, channels];
+    let x = add(Operation::Preprocess(affine), &[], image(3));
+    let x = add(conv(three, 3, 8, None, true, 1), &[x], image(8));
+    // The shortcut is read by nothing later: the sum takes its place.
+    let y = add(conv(point, 8, 9, None, true, 2), &[x], image(9));
+    let x = add(conv(three, 9, 8, Some(x), true, 3), &[y], image(8));
+    // The shortcut is read again below, and lies among others.
+    let y = add(conv(point, 8, 8, Some(x), false, 4), &[x], image(8));
+    let a = add(conv(point, 8, 5, None, true, 5), &[x], image(5));
+    let b = add(conv(three, 8, 6, None, false, 6), &[y], image(6));
+    let inner = add(Operation::Concat, &[a, b], image(11));
+    let p = add(Operation::AvgPool { window: three, count_padding: false }, &[y], image(8));
+    let q = add(Operation::MaxPool(three), &[x], image(8));
+    let x = add(Operation::Concat, &[inner, p, q], image(27));
+    let half = side.div_ceil(2);
+    let down = Window { kernel: [3, 3], stride: 2, padding: Padding::uniform(1) };
+    let x = add(conv(down, 27, 8, None, true, 7), &[x], [half, half, 8]);
+    let pooled = add(Operation::GlobalAvgPool, &[x], [1, 1, 8]);
+    add(conv(point, 8, 3, None, false, 8), &[pooled], [1, 1, 3]);
+    Plan { network: Network::ResNet50, side, steps, features: x }
+}
