@@ -377,13 +377,11 @@ impl<'a> Builder<'a> {
 
     /// The graph, or the first layer that did not fit.
     pub fn finish(self, network: Network, features: NodeId) -> Result<Graph, NnError> {
-        match self.failure {
-            Some(failure) => Err(failure),
-            None => {
-                let side = self.nodes[0].shape[0];
-                Ok(Graph { network, variant: self.variant.clone(), side, nodes: self.nodes, features })
-            }
+        if let Some(failure) = self.failure {
+            return Err(failure);
         }
+        let side = self.nodes[0].shape[0];
+        Ok(Graph { network, variant: self.variant.clone(), side, nodes: self.nodes, features })
     }
 
     fn infer(&self, op: &Op, inputs: &[NodeId]) -> Option<[usize; 3]> {

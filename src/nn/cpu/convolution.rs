@@ -45,17 +45,17 @@ pub enum Residual<'a, T> {
 pub fn forward<T: Real>(
     convolution: &Convolution<T>,
     source: Source<T>,
-    target: Target<T>,
+    Target { data, stride: apart, size: grid }: Target<T>,
     residual: Residual<T>,
     mask: Option<&mut [u8]>,
     workers: (Threads, &Spares<Buffers<T>>),
 ) {
     let Window { kernel, stride, padding } = convolution.window;
     let origin = [-(padding.top as isize), -(padding.left as isize)];
-    let sweep = Sweep { kernel, stride, origin, grid: target.size };
+    let sweep = Sweep { kernel, stride, origin, grid };
     let channels = convolution.bias.len();
     let sink = Activate {
-        target: Shared::new(target.data, target.stride),
+        target: Shared::new(data, apart),
         residual,
         bias: &convolution.bias,
         relu: convolution.relu,

@@ -151,9 +151,9 @@ pub fn average_backward<T: Real>(
 }
 
 /// The mean over all pixels.
-pub fn global_forward<T: Real>(source: Source<T>, target: Target<T>) {
+pub fn global_forward<T: Real>(source: Source<T>, Target { data, .. }: Target<T>) {
     let pixels = source.size[0] * source.size[1];
-    let target = &mut target.data[..source.channels];
+    let target = &mut data[..source.channels];
     target.fill(T::ZERO);
     for (y, x) in grid(0..source.size[0], 0..source.size[1]) {
         lanes::add(target, source.pixel(y, x));

@@ -37,7 +37,7 @@ struct Names {
 }
 
 /// A convolution, its batch norm unless it is folded, and a ReLU where asked. `biased`: whether the convolution has a
-/// bias although batch norm follows, as in the ResNets of Keras.
+/// bias although batch norm follows, as in the residual networks of Keras.
 fn convolution(
     graph: &mut Builder,
     x: NodeId,
