@@ -93,14 +93,9 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
-<<<<<<< HEAD
         Some(Command::Grade(args)) => grade::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
-=======
-        Some(Command::Grade(args)) => grade::run(args),
-        Some(Command::Explain(args)) => explain::run(args),
         Some(Command::CheckConvergence(args)) => check_convergence::run(args),
->>>>>>> 5f178bd (Bring back kernels, convergence check and overlay rows)
         None => view(arguments.paths, arguments.device.into()),
     };
     result.unwrap_or_else(|error| status_of(&error))
