@@ -4,6 +4,7 @@
 //! (x_i - x'_i) times the mean of dF/dx_i over the straight line from x' to x; with several starts, the mean of their maps.
 //! The mean is taken by the nested rule of [`quadrature`], summed in f64. Memory: one micro-batch, and two sums for each path.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::convergence::{Change, completeness_error};
@@ -52,10 +53,8 @@ impl IntegratedGradients<'_> {
         }
         for index in 0.. {
             let level = quadrature::level(index);
-            let points: Vec<(usize, f64)> =
-                (0..paths).flat_map(|path| level.nodes.iter().map(move |&alpha| (path, alpha))).collect();
-            integral.evaluate(function, &points, &vec![1.0; points.len()], cancel, hear)?;
-            let change = integral.refine(level.keep, level.weight)?;
+            integral.evaluate(function, &points_on(0..paths, &level.points), cancel, hear)?;
+            let change = integral.refine(level.keep)?;
             let evaluations = paths * quadrature::points(index);
             if index > 0 {
                 integral.history.push(Refinement { gradient_evaluations: evaluations, map_change: change.claim() });
@@ -84,12 +83,11 @@ impl IntegratedGradients<'_> {
         let begun = Instant::now();
         let mut integral = Integral::new(self, function.shape())?;
         for (path, start) in self.starts.iter().enumerate() {
-            let points: Vec<(usize, f64)> = rule.nodes.iter().map(|&alpha| (path, alpha)).collect();
-            integral.evaluate(function, &points, &rule.weights, cancel, hear)?;
+            integral.evaluate(function, &points_on(path..path + 1, rule), cancel, hear)?;
             integral.lines[path].value_at_start = first(&function.values(start)?)?;
         }
         integral.value_at_input = first(&function.values(self.input)?)?;
-        integral.refine(0.0, 1.0)?;
+        integral.refine(0.0)?;
         let nothing_is_claimed = Stop { tolerance: f64::NEG_INFINITY, completeness: None, max_steps: 0 };
         Ok(integral.attribution(nothing_is_claimed, begun))
     }
@@ -97,6 +95,19 @@ impl IntegratedGradients<'_> {
 
 fn first(values: &[f64]) -> Result<f64, AttributionError> {
     values.first().copied().ok_or_else(|| AttributionError::Function("it gave no value".into()))
+}
+
+/// A point of a path and the weight of the gradient there.
+#[derive(Clone, Copy)]
+struct Point {
+    path: usize,
+    alpha: f64,
+    weight: f64,
+}
+
+fn points_on(paths: Range<usize>, rule: &Rule) -> Vec<Point> {
+    let on = |path| rule.nodes.iter().zip(&rule.weights).map(move |(&alpha, &weight)| Point { path, alpha, weight });
+    paths.flat_map(on).collect()
 }
 
 /// One path: where it starts, and the gradients gathered along it.
@@ -137,24 +148,23 @@ impl<'a> Integral<'a> {
         Ok(Self { input: of.input, shape, lines, value_at_input: 0.0, evaluations: 0, history: Vec::new() })
     }
 
-    /// Adds the weighted gradients at `points` (path, place on it) to the paths' fresh sums, one micro-batch at a time.
+    /// Adds the weighted gradients at `points` to the paths' fresh sums, one micro-batch at a time.
     fn evaluate(
         &mut self,
         function: &mut dyn Differentiable,
-        points: &[(usize, f64)],
-        weights: &[f64],
+        points: &[Point],
         cancel: &Cancel,
         hear: &mut dyn FnMut(Update),
     ) -> Result<(), AttributionError> {
         let rows = function.rows().max(1);
         let size = self.input.len();
         let mut batch = Vec::with_capacity(rows.min(points.len()) * size);
-        for (points, weights) in points.chunks(rows).zip(weights.chunks(rows)) {
+        for points in points.chunks(rows) {
             if cancel.is_cancelled() {
                 return Err(AttributionError::Cancelled);
             }
             batch.clear();
-            for &(path, alpha) in points {
+            for &Point { path, alpha, .. } in points {
                 let (alpha, rest) = (alpha as f32, (1.0 - alpha) as f32);
                 batch.extend(self.lines[path].start.iter().zip(self.input).map(|(from, to)| rest * from + alpha * to));
             }
@@ -162,16 +172,15 @@ impl<'a> Integral<'a> {
             if values.len() != points.len() || gradients.len() != batch.len() {
                 return Err(AttributionError::Function("it gave fewer gradients than it was asked for".into()));
             }
-            let results = values.into_iter().zip(gradients.chunks_exact(size));
-            for ((&(path, alpha), &weight), (value, gradient)) in points.iter().zip(weights).zip(results) {
-                self.take(path, alpha, weight, value, gradient);
+            for ((&point, value), gradient) in points.iter().zip(values).zip(gradients.chunks_exact(size)) {
+                self.take(point, value, gradient);
             }
             hear(Update::Gradients(self.evaluations));
         }
         Ok(())
     }
 
-    fn take(&mut self, path: usize, alpha: f64, weight: f64, value: f64, gradient: &[f32]) {
+    fn take(&mut self, Point { path, alpha, weight }: Point, value: f64, gradient: &[f32]) {
         self.evaluations += 1;
         let line = &mut self.lines[path];
         for (sum, &part) in line.fresh.iter_mut().zip(gradient) {
@@ -184,8 +193,8 @@ impl<'a> Integral<'a> {
         }
     }
 
-    /// The next estimate of the mean gradients: `keep` of the former, and `weight` times what is fresh.
-    fn refine(&mut self, keep: f64, weight: f64) -> Result<Change, AttributionError> {
+    /// The next estimate of the mean gradients: `keep` of the former, and what is fresh.
+    fn refine(&mut self, keep: f64) -> Result<Change, AttributionError> {
         let share = 1.0 / self.lines.len() as f64;
         let mut change = Change::default();
         for (pixel, &input) in self.input.iter().enumerate() {
@@ -193,7 +202,7 @@ impl<'a> Integral<'a> {
             for line in &mut self.lines {
                 let distance = share * (f64::from(input) - f64::from(line.start[pixel]));
                 former += distance * line.mean[pixel];
-                line.mean[pixel] = keep * line.mean[pixel] + weight * line.fresh[pixel];
+                line.mean[pixel] = keep * line.mean[pixel] + line.fresh[pixel];
                 line.fresh[pixel] = 0.0;
                 finer += distance * line.mean[pixel];
             }

@@ -1,39 +1,55 @@
 //! A number of points comes in; where on [0, 1] to evaluate and with which weights goes out.
 //!
-//! [`level`] is the nested rule of Integrated Gradients: the trapezoid rule, halved again and again. Networks of ReLUs have
-//! gradients that jump all along a path, so that a gradient is more like a random walk than like a polynomial. For such a
-//! function no rule with the same number of points is better than the trapezoid's straight lines between them, rules of
-//! high order gain nothing, and halving uses every gradient again. Its ends give F of input and baseline without another pass.
+//! [`level`] is the nested rule of Integrated Gradients: the trapezoid rule, halved again and again, so that every gradient
+//! is used by all later estimates. Networks of ReLUs have gradients that jump all along a path, more like a random walk than
+//! like a polynomial: for such a function nothing is better than straight lines between the points, and rules of high
+//! order gain nothing. The jumps are densest near the baseline, where everything is faint; so the points are, too, by the
+//! substitution `alpha = START t + (1 - START) t^2` (the path stays the straight line, the integral stays the same). The
+//! rule's ends give F of input and baseline without another pass.
 //!
 //! [`Rule`] is a fixed rule, for comparison with other programs.
 
 use std::f64::consts::PI;
 
-/// One refinement: the next estimate is `keep` times the former plus `weight` times the sum over `nodes`.
+/// The derivative of `alpha` by `t` at the baseline: intervals there are this share of the mean, at the input `2 - START`.
+///
+/// For a random walk whose steps vary along the path like s, the best density of points goes with s^(2/3); on fundus
+/// photographs and ResNet-50 s falls to about a tenth along the path, for which 0.3 is near.
+const START: f64 = 0.3;
+
+/// One refinement: the next estimate is `keep` times the former plus the weighted sum over the new points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Level {
     /// What remains of the former estimate.
     pub keep: f64,
-    /// The weight of each new point.
-    pub weight: f64,
-    /// The new points in [0, 1].
-    pub nodes: Vec<f64>,
+    /// The new points.
+    pub points: Rule,
 }
 
-/// The refinements of the nested trapezoid rule: 1, 2, 3, 5, 9, 17, ... points.
+/// The refinements of the nested rule: 1, 2, 3, 5, 9, 17, ... points.
 ///
-/// Level 0 is the point 1 (the input itself), level 1 adds the point 0, and every further one halves the intervals.
+/// Level 0 is the point 1 (the input itself), level 1 adds the point 0, and every further one halves the intervals of t.
+/// Exact for a constant gradient at every level.
 pub fn level(index: u32) -> Level {
     match index {
-        0 => Level { keep: 0.0, weight: 1.0, nodes: vec![1.0] },
-        1 => Level { keep: 0.5, weight: 0.5, nodes: vec![0.0] },
+        0 => Level { keep: 0.0, points: Rule { nodes: vec![1.0], weights: vec![1.0] } },
+        1 => {
+            let start = 0.5 * density(0.0);
+            Level { keep: 1.0 - start, points: Rule { nodes: vec![0.0], weights: vec![start] } }
+        }
         _ => {
             let intervals = 1_usize << (index - 1);
             let width = 1.0 / intervals as f64;
-            let nodes = (1..intervals).step_by(2).map(|odd| odd as f64 * width).collect();
-            Level { keep: 0.5, weight: width, nodes }
+            let places = (1..intervals).step_by(2).map(|odd| odd as f64 * width);
+            let (nodes, weights) = places.map(|t| (START * t + (1.0 - START) * t * t, width * density(t))).unzip();
+            Level { keep: 0.5, points: Rule { nodes, weights } }
         }
     }
+}
+
+/// The derivative of `alpha` by `t`.
+fn density(t: f64) -> f64 {
+    START + 2.0 * (1.0 - START) * t
 }
 
 /// How many points [`level`] and all before it have together.
@@ -101,19 +117,24 @@ mod tests {
     #[test]
     fn levels_are_the_trapezoid_rule_with_every_point_used_once() {
         let function = |x: f64| (3.0 * x).sin() + x * x;
-        let (mut estimate, mut used) = (0.0, 0);
+        let (mut estimate, mut sum_of_weights, mut used) = (0.0, 0.0, 0);
         for index in 0..9 {
-            let level = level(index);
-            estimate = level.keep * estimate + level.weight * level.nodes.iter().map(|&x| function(x)).sum::<f64>();
-            used += level.nodes.len();
+            let Level { keep, points: Rule { nodes, weights } } = level(index);
+            let new: f64 = nodes.iter().zip(&weights).map(|(&x, w)| w * function(x)).sum();
+            estimate = keep * estimate + new;
+            sum_of_weights = keep * sum_of_weights + weights.iter().sum::<f64>();
+            used += nodes.len();
             assert_eq!(used, points(index));
+            assert!((sum_of_weights - 1.0).abs() < 1e-14, "level {index}");
             if index > 0 {
-                let n = 1 << (index - 1);
-                let inner: f64 = (1..n).map(|i| function(f64::from(i) / f64::from(n))).sum();
-                let whole = (inner + 0.5 * (function(0.0) + function(1.0))) / f64::from(n);
-                assert!((estimate - whole).abs() < 1e-14, "level {index}");
+                let n = f64::from(1 << (index - 1));
+                let at = |t: f64| function(START * t + (1.0 - START) * t * t) * density(t) / n;
+                let inner: f64 = (1..1 << (index - 1)).map(|i| at(f64::from(i) / n)).sum();
+                assert!((estimate - (inner + 0.5 * (at(0.0) + at(1.0)))).abs() < 1e-14, "level {index}");
             }
         }
+        let exact = (1.0 - 3.0f64.cos()) / 3.0 + 1.0 / 3.0;
+        assert!((estimate - exact).abs() < 1e-3, "{estimate} instead of {exact}");
     }
 
     #[test]
