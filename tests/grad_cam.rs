@@ -1,5 +1,8 @@
 //! Grad-CAM shows the weighted features where they lie, in units of F, and claims no completeness.
 
+// Exact values are what is promised.
+#![allow(clippy::float_cmp)]
+
 use diaret::attribution::grad_cam::grad_cam;
 use diaret::attribution::{AttributionError, Cancel, Differentiable, Features};
 

@@ -1,5 +1,8 @@
 //! A heatmap shows the evidence in a raw map, at a scale that one bright pixel cannot take away, and never invents any.
 
+// Exact values are what is promised.
+#![allow(clippy::float_cmp)]
+
 use diaret::attribution::heatmap::{Heatmap, HeatmapSettings, NO_EVIDENCE, Sign};
 use diaret::attribution::{Attribution, Method, mass_at_rim};
 

@@ -1,5 +1,8 @@
 //! An overlay lies on the original's pixels exactly where the network saw them, and leaves the others as they were.
 
+// Exact values are what is promised.
+#![allow(clippy::float_cmp)]
+
 use diaret::attribution::colormap::Colormap;
 use diaret::attribution::heatmap::Heatmap;
 use diaret::attribution::overlay::{compose, texture};

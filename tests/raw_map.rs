@@ -1,5 +1,8 @@
 //! The raw file holds what the map was made of and what it is, bit by bit.
 
+// Exact values are what is promised.
+#![allow(clippy::float_cmp)]
+
 use diaret::attribution::{Attribution, Method, raw};
 use safetensors::SafeTensors;
 

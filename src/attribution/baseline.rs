@@ -19,7 +19,9 @@ impl Baseline {
         match self {
             Self::Blur => {
                 let mut blurred = gaussian::inside(pixels, mask, [side, side, 3], BLUR * side as f32);
-                blurred.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+                for value in &mut blurred {
+                    *value = value.clamp(0.0, 1.0);
+                }
                 vec![blurred]
             }
             Self::Black => vec![black()],
@@ -38,7 +40,9 @@ pub fn mean_of(starts: &[Vec<f32>]) -> Vec<f32> {
             *sum += value;
         }
     }
-    mean.iter_mut().for_each(|sum| *sum /= count);
+    for sum in &mut mean {
+        *sum /= count;
+    }
     mean
 }
 
@@ -59,6 +63,8 @@ fn mean_colour(pixels: &[f32], mask: &[bool]) -> [f32; 3] {
 }
 
 #[cfg(test)]
+// Exact values are what is promised.
+#[allow(clippy::float_cmp)]
 mod tests {
     use super::*;
 

@@ -52,6 +52,8 @@ fn along(table: &[[u8; 3]; 64], position: f32) -> [f32; 3] {
 }
 
 #[cfg(test)]
+// Exact values are what is promised.
+#[allow(clippy::float_cmp)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Viridis (van der Walt and Smith, 2015) and cividis (Nuñez et al., PLoS ONE 13:e0199239, 2018): 64 colours each, sRGB.
+//! Viridis (van der Walt and Smith, 2015) and cividis (Nuñez et al., arXiv 1712.01662): 64 colours each, sRGB.
 //!
 //! Printed by `tests/goldens/colormaps.py` from matplotlib's tables (CC0).
 

@@ -1,7 +1,7 @@
 //! A function, an input and the starts of paths come in; a map that sharpens until its stop rule is met goes out.
 //!
 //! Integrated Gradients (Sundararajan et al., arXiv 1703.01365, equation 1): the attribution of pixel i is
-//! (x_i - x'_i) times the mean of dF/dx_i over the straight line from x' to x; with several starts, the mean of their maps.
+//! `x_i - x'_i` times the mean of `dF/dx_i` over the straight line from `x'` to `x`; with several starts, the mean of their maps.
 //! The mean is taken by the nested rule of [`quadrature`], summed in f64. Memory: one micro-batch, and two sums for each path.
 
 use std::ops::Range;
@@ -186,9 +186,9 @@ impl<'a> Integral<'a> {
         for (sum, &part) in line.fresh.iter_mut().zip(gradient) {
             *sum += weight * f64::from(part);
         }
-        if alpha == 0.0 {
+        if alpha <= 0.0 {
             line.value_at_start = value;
-        } else if alpha == 1.0 {
+        } else if alpha >= 1.0 {
             self.value_at_input = value;
         }
     }

@@ -114,9 +114,9 @@ pub struct Attribution {
     pub f_input: f64,
     /// F of the baseline; `None` for Grad-CAM.
     pub f_baseline: Option<f64>,
-    /// |sum - (f_input - f_baseline)| / |f_input - f_baseline|; `None` for Grad-CAM.
+    /// `|sum - (f_input - f_baseline)| / |f_input - f_baseline|`; `None` for Grad-CAM.
     pub completeness_error: Option<f64>,
-    /// sum - (f_input - f_baseline); `None` for Grad-CAM.
+    /// `sum - (f_input - f_baseline)`; `None` for Grad-CAM.
     pub completeness_gap: Option<f64>,
     /// Claimed relative L2 distance to the converged map ([`convergence::CLAIM`] times the change of the last refinement);
     /// `None` before there are two estimates, and for Grad-CAM and fixed rules.

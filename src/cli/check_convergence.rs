@@ -81,7 +81,7 @@ impl Row {
 }
 
 /// Makes the rows that are missing and prints the table; status 1 if the claims are not honest.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let home = Home::find()?;
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
@@ -92,7 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
     let mut rows = read(&args.out)?;
     for file in &files.candidates {
-        add_rows(&args, &networks, &asked, file, &mut rows)?;
+        add_rows(args, &networks, &asked, file, &mut rows)?;
     }
     // Rows of former weights stay in the file and say nothing about these.
     let hashes: BTreeSet<String> =

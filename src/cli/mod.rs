@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Grade(args)) => grade::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
-        Some(Command::CheckConvergence(args)) => check_convergence::run(args),
+        Some(Command::CheckConvergence(args)) => check_convergence::run(&args),
         None => view(arguments.paths, arguments.device.into()),
     };
     result.unwrap_or_else(|error| status_of(&error))

@@ -76,7 +76,7 @@ impl Differentiable for Analytic {
     }
 }
 
-/// Uniform in [-1, 1): SplitMix64 of the index.
+/// Uniform in [-1, 1): `SplitMix64` of the index.
 pub fn noise(index: u64) -> f32 {
     let mut z = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
