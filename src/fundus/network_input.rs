@@ -1,4 +1,10 @@
 //! A photograph and its field come in; what a network sees goes out, with the mapping back to the original's pixels.
+//!
+//! The circle's bounding square (laid on whole pixels, so that a photograph of at most [`CAP`] pixels is not resampled
+//! twice) is averaged by area to at most [`CAP`] pixels and then resampled bilinearly with half-pixel centres. Everything
+//! outside the circle or outside the photograph is black before the average is taken and black after it.
+
+use image::RgbImage;
 
 use super::{FieldOfView, Photograph};
 
@@ -33,15 +39,133 @@ pub struct NetworkInput {
     pub side: usize,
     /// `[side, side, 3]`, row by row.
     pub pixels: Vec<f32>,
-    /// `[side, side]`: whether a pixel lies inside the field (circle and photograph).
+    /// `[side, side]`: whether a pixel's centre lies inside the field (circle and photograph).
     pub mask: Vec<bool>,
     /// Back to the original.
     pub map: PixelMap,
 }
 
 impl NetworkInput {
-    /// Cuts, averages and resamples as the module of this room says.
-    pub fn new(_photograph: &Photograph, _field: &FieldOfView, _side: usize) -> Self {
-        todo!()
+    /// Cuts, averages and resamples as the module of this room says. `side` is at least 1.
+    pub fn new(photograph: &Photograph, field: &FieldOfView, side: usize) -> Self {
+        let square = Square::around(field);
+        let map = PixelMap { origin: [square.left as f64, square.top as f64], scale: square.side as f64 / side as f64 };
+        let averaged_side = square.side.min(CAP);
+        let averaged = average_by_area(&photograph.pixels, field, square, averaged_side);
+        let mut pixels = resample_bilinearly(&averaged, averaged_side, side);
+
+        let (width, height) = (f64::from(photograph.pixels.width()), f64::from(photograph.pixels.height()));
+        let mut mask = Vec::with_capacity(side * side);
+        for row in 0..side {
+            for column in 0..side {
+                let [x, y] = map.to_original(column as f64 + 0.5, row as f64 + 0.5);
+                mask.push(field.contains(x, y) && (0.0..width).contains(&x) && (0.0..height).contains(&y));
+            }
+        }
+        for (pixel, inside) in pixels.chunks_exact_mut(3).zip(&mask) {
+            if !inside {
+                pixel.fill(0.0);
+            }
+        }
+        Self { side, pixels, mask, map }
     }
+}
+
+/// A square of whole pixels of the original; may reach beyond it.
+#[derive(Clone, Copy)]
+struct Square {
+    left: i64,
+    top: i64,
+    side: usize,
+}
+
+impl Square {
+    fn around(field: &FieldOfView) -> Self {
+        Self {
+            left: (field.centre[0] - field.radius).round() as i64,
+            top: (field.centre[1] - field.radius).round() as i64,
+            side: ((2.0 * field.radius).round() as usize).max(1),
+        }
+    }
+}
+
+/// The square at `n` x `n`, each pixel the mean over its area: `[n, n, 3]` in [0, 1].
+fn average_by_area(pixels: &RgbImage, field: &FieldOfView, square: Square, n: usize) -> Vec<f32> {
+    let mut out = vec![0.0_f32; n * n * 3];
+    let mut band = vec![0.0_f32; square.side * 3];
+    let step = square.side as f64 / n as f64;
+    let norm = (1.0 / (255.0 * step * step)) as f32;
+    for (row, out_row) in out.chunks_exact_mut(n * 3).enumerate() {
+        band.fill(0.0);
+        for (y, weight) in spans(row, step, square.side) {
+            add_row(pixels, field, square, y, weight, &mut band);
+        }
+        for (column, pixel) in out_row.chunks_exact_mut(3).enumerate() {
+            let mut sum = [0.0_f32; 3];
+            for (x, weight) in spans(column, step, square.side) {
+                if let Some(source) = band.get(x * 3..x * 3 + 3) {
+                    sum.iter_mut().zip(source).for_each(|(sum, value)| *sum += weight * value);
+                }
+            }
+            pixel.iter_mut().zip(sum).for_each(|(pixel, sum)| *pixel = sum * norm);
+        }
+    }
+    out
+}
+
+/// The source pixels under output pixel `index`, each with the length of it that is covered.
+fn spans(index: usize, step: f64, side: usize) -> impl Iterator<Item = (usize, f32)> {
+    let (from, to) = (index as f64 * step, (index + 1) as f64 * step);
+    let last = ((to - 1e-9).ceil() as usize).min(side);
+    (from.floor() as usize..last).map(move |source| {
+        let covered = to.min((source + 1) as f64) - from.max(source as f64);
+        (source, covered as f32)
+    })
+}
+
+/// Adds `weight` times the square's row `y` to `band`, as far as it lies inside circle and photograph.
+fn add_row(pixels: &RgbImage, field: &FieldOfView, square: Square, y: usize, weight: f32, band: &mut [f32]) {
+    let source_y = square.top + y as i64;
+    if source_y < 0 || source_y >= i64::from(pixels.height()) {
+        return;
+    }
+    let offset = source_y as f64 + 0.5 - field.centre[1];
+    let half_chord = (field.radius * field.radius - offset * offset).max(0.0).sqrt();
+    // Pixels whose centres lie on the chord.
+    let first = (field.centre[0] - half_chord - 0.5).ceil().max(square.left as f64).max(0.0) as i64;
+    let end = ((field.centre[0] + half_chord - 0.5).floor() as i64 + 1)
+        .min(square.left + square.side as i64)
+        .min(i64::from(pixels.width()));
+    if end <= first {
+        return;
+    }
+    let start = source_y as usize * pixels.width() as usize;
+    let source = pixels.as_raw().get((start + first as usize) * 3..(start + end as usize) * 3);
+    let target = band.get_mut((first - square.left) as usize * 3..(end - square.left) as usize * 3);
+    if let (Some(source), Some(target)) = (source, target) {
+        target.iter_mut().zip(source).for_each(|(target, &value)| *target += weight * f32::from(value));
+    }
+}
+
+/// `[from, from, 3]` to `[to, to, 3]`, half-pixel centres, the border repeated.
+fn resample_bilinearly(source: &[f32], from: usize, to: usize) -> Vec<f32> {
+    let taps: Vec<_> = (0..to)
+        .map(|index| {
+            let at = ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
+            let low = at.floor() as usize;
+            (low, (low + 1).min(from - 1), (at - low as f64) as f32)
+        })
+        .collect();
+    let mut out = Vec::with_capacity(to * to * 3);
+    for &(top, bottom, down) in &taps {
+        for &(left, right, across) in &taps {
+            for channel in 0..3 {
+                let at = |y: usize, x: usize| source[(y * from + x) * 3 + channel];
+                let upper = at(top, left) + across * (at(top, right) - at(top, left));
+                let lower = at(bottom, left) + across * (at(bottom, right) - at(bottom, left));
+                out.push(upper + down * (lower - upper));
+            }
+        }
+    }
+    out
 }

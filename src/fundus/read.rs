@@ -1,19 +1,216 @@
 //! A file comes in; a [`Photograph`] goes out, or an error that names file, reason and remedy.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use sha2::{Digest, Sha256};
 
 use super::{Listing, Photograph};
 
+/// Most pixels of a photograph.
+pub(super) const MOST_PIXELS: u64 = 200_000_000;
+
+/// Most bytes of a file: 200 megapixels of three uncompressed 16-bit channels, and a little for its head.
+const MOST_BYTES: u64 = MOST_PIXELS * 6 + (16 << 20);
+
+/// Most bytes that a decoder may allocate: 200 megapixels of four 16-bit channels.
+const MOST_ALLOCATED: u64 = MOST_PIXELS * 8;
+
 /// Why a file gives no photograph. Each message names the file, the reason and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {}
+pub enum ReadError {
+    /// The file cannot be opened or read.
+    #[error("{}: cannot be read ({reason}); check that it exists and that you may read it", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// No bytes.
+    #[error("{}: the file is empty; copy it again from where it came", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither an image nor DICOM, whatever its name says.
+    #[error("{}: not an image; open a JPEG, PNG, TIFF, BMP, WebP or DICOM file", .path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An image of a kind, or with a coding, that is not read.
+    #[error("{}: {kind} is not read; export the photograph as JPEG, PNG or TIFF", .path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: String,
+    },
+    /// The file ends before the picture does.
+    #[error("{}: truncated, the file ends before the picture does; copy or export it again", .path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The decoder stumbled.
+    #[error("{}: damaged ({reason}); copy or export it again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// More pixels or bytes than are read.
+    #[error("{}: {what}, more than the 200 megapixels that are read; export it smaller", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How large it is.
+        what: String,
+    },
+    /// No pixel.
+    #[error("{}: the picture is {width} x {height} pixels, so there is nothing in it; export it again", .path.display())]
+    ZeroSized {
+        /// The file.
+        path: PathBuf,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+    /// One channel: an angiography or a red-free photograph.
+    #[error(
+        "{}: without colour, as angiographies and red-free photographs are; the networks were made for colour photographs",
+        .path.display()
+    )]
+    WithoutColour {
+        /// The file.
+        path: PathBuf,
+    },
+}
 
 /// Whether a file claims to be an image or DICOM by extension or signature. Others are counted, never errors.
-pub fn is_candidate(_path: &Path) -> bool {
-    todo!()
+pub fn is_candidate(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 14] =
+        ["jpg", "jpeg", "jpe", "png", "tif", "tiff", "bmp", "webp", "dcm", "dicom", "gif", "heic", "avif", "jp2"];
+    let named =
+        path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)));
+    named || head(path).is_ok_and(|head| is_dicom(&head) || signature(&head).is_some())
 }
 
 /// Reads a photograph under limits (200 megapixels, bounded memory).
-pub fn read(_path: &Path, _listing: &mut Listing) -> Result<Photograph, ReadError> {
-    todo!()
+pub fn read(path: &Path, listing: &mut Listing) -> Result<Photograph, ReadError> {
+    let bytes = read_bytes(path)?;
+    let sha256 = Sha256::digest(&bytes).into();
+    let pixels = decode(path, &bytes)?;
+    Ok(Photograph { path: path.to_path_buf(), sha256, identity: listing.identity(path), pixels })
+}
+
+/// The first bytes of a file, enough for every signature.
+fn head(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(132).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn is_dicom(head: &[u8]) -> bool {
+    head.get(128..132) == Some(b"DICM")
+}
+
+/// The kind of picture that the first bytes announce.
+fn signature(head: &[u8]) -> Option<ImageFormat> {
+    image::guess_format(head).ok()
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let unreadable = |reason| ReadError::Unreadable { path: path.to_path_buf(), reason };
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length > MOST_BYTES {
+        return Err(ReadError::TooLarge {
+            path: path.to_path_buf(),
+            what: format!("a file of {} MB", length / 1_000_000),
+        });
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.is_empty() {
+        return Err(ReadError::Empty { path: path.to_path_buf() });
+    }
+    Ok(bytes)
+}
+
+/// An image file's pixels, upright.
+fn decode(path: &Path, bytes: &[u8]) -> Result<image::RgbImage, ReadError> {
+    let format = signature(bytes).ok_or_else(|| ReadError::NotAnImage { path: path.to_path_buf() })?;
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(ReadError::Truncated { path: path.to_path_buf() });
+    }
+    let refuse = |error| refusal(path, format, error);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MOST_ALLOCATED);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(refuse)?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, width, height)?;
+    if matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16) {
+        return Err(ReadError::WithoutColour { path: path.to_path_buf() });
+    }
+    let orientation = decoder.orientation().map_err(refuse)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// Zero-sized and oversized pictures are refused before anything is allocated for them.
+pub(super) fn check_size(path: &Path, width: u32, height: u32) -> Result<(), ReadError> {
+    if width == 0 || height == 0 {
+        return Err(ReadError::ZeroSized { path: path.to_path_buf(), width, height });
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > MOST_PIXELS {
+        let what = format!("{width} x {height} pixels are {} megapixels", pixels / 1_000_000);
+        return Err(ReadError::TooLarge { path: path.to_path_buf(), what });
+    }
+    Ok(())
+}
+
+fn refusal(path: &Path, format: ImageFormat, error: image::ImageError) -> ReadError {
+    let path = path.to_path_buf();
+    match error {
+        image::ImageError::Unsupported(_) => ReadError::Unsupported { path, kind: format!("this kind of {format:?}") },
+        image::ImageError::Limits(limit) => ReadError::TooLarge { path, what: limit.to_string() },
+        image::ImageError::IoError(reason) if reason.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ReadError::Truncated { path }
+        }
+        error => ReadError::Damaged { path, reason: error.to_string() },
+    }
+}
+
+/// Whether a JPEG reaches its end marker. The decoder fills what is missing with grey and says nothing; in an entropy-coded
+/// scan 0xFF is followed by 0 or by a restart marker, so that the end marker cannot be mistaken.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        // To the next marker: the end of a scan, or the byte after a segment.
+        let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) else {
+            return false;
+        };
+        at += found + 1;
+        match bytes.get(at) {
+            None => return false,
+            Some(0xD9) => return true,
+            // Stuffed zero, restart markers, fill bytes, markers without a segment.
+            Some(0x00 | 0x01 | 0xD0..=0xD8) => at += 1,
+            Some(0xFF) => {}
+            Some(_) => {
+                let (Some(&high), Some(&low)) = (bytes.get(at + 1), bytes.get(at + 2)) else { return false };
+                at += 1 + usize::from(u16::from_be_bytes([high, low]));
+            }
+        }
+    }
 }
