@@ -1,15 +1,165 @@
-//! `weights/` comes in: a manifest and safetensors files; a [`Model`](super::Model) goes out.
+//! A folder with a manifest and safetensors files comes in; a [`Model`] goes out. Files of other programs become such files.
+//!
+//! [`load`] is what the program does; [`import`] reads what Keras, torchvision and timm wrote; [`write`] and [`Manifest`]
+//! make the folder. Parameters have the names of `keras.applications` and lie in f16, f32 where f16 does not hold them.
+//! Hash, name, type and shape of each are checked; nothing about a file is guessed.
 
-use std::path::Path;
+mod description;
+mod import;
+mod manifest;
+mod store;
+mod tensor;
+mod writer;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Device, Model, Network};
+pub use description::Description;
+pub use import::{Choices, Imported, VariantChoice, import};
+pub use manifest::{Entry, InputPipeline, MANIFEST, Manifest, Reduction, Resampling, WeightsFile};
+pub use store::Store;
+pub use tensor::{Tensor, Tensors};
+pub use writer::{LARGEST_FILE, write};
+
+use super::graph::Parameter;
+use super::{Device, Model, Network, NnError};
 
 /// What is wrong with weights. Messages name the file, the tensor and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum WeightsError {}
+pub enum WeightsError {
+    /// The manifest has no entry for the network.
+    #[error("no weights yet for {}: {} does not list it", network.label(), manifest.display())]
+    NoWeights {
+        /// The network.
+        network: Network,
+        /// The manifest.
+        manifest: PathBuf,
+    },
+    /// The manifest cannot be used.
+    #[error("{}: {reason}; restore the folder of weights", file.display())]
+    Manifest {
+        /// The manifest.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("{} cannot be read ({source}); restore it or correct its path", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written ({source}); choose another place or make room", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not the one that the manifest lists.
+    #[error("{} has the SHA-256 {found}, the manifest says {expected}: it was changed or damaged; restore it", file.display())]
+    Hash {
+        /// The file.
+        file: PathBuf,
+        /// What the manifest says, in hexadecimal.
+        expected: String,
+        /// What the file has, in hexadecimal.
+        found: String,
+    },
+    /// A file is no safetensors file, or not a whole one.
+    #[error("{} is no usable safetensors file: {reason}; restore it or convert it again", file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A parameter is not there.
+    #[error("{} has no tensor {tensor}: it is incomplete or of another network; get the whole file of this network", file.display())]
+    Missing {
+        /// The file, the first one if the network has several.
+        file: PathBuf,
+        /// The name in that file.
+        tensor: String,
+    },
+    /// A file has a parameter that the network has not.
+    #[error("{} has a tensor {tensor} that {} does not have: it is of another network; name the right one", file.display(), network.label())]
+    Unexpected {
+        /// The file.
+        file: PathBuf,
+        /// The name in that file.
+        tensor: String,
+        /// The network that was asked for.
+        network: Network,
+    },
+    /// A parameter has another shape.
+    #[error("{}: tensor {tensor} has the shape {found:?} where {expected:?} was expected; get the file of this network", file.display())]
+    Shape {
+        /// The file.
+        file: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// As the network has it.
+        expected: Vec<usize>,
+        /// As the file has it.
+        found: Vec<usize>,
+    },
+    /// A parameter is of a type that is not read.
+    #[error("{}: tensor {tensor} is of type {found}; convert it to F16 or F32", file.display())]
+    Dtype {
+        /// The file.
+        file: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// The type in the file.
+        found: String,
+    },
+    /// Names and shapes do not decide something that must be known.
+    #[error("{}: {why}; say it with {option}", file.display())]
+    Undecided {
+        /// The file.
+        file: PathBuf,
+        /// What is open.
+        why: &'static str,
+        /// The option that decides it, with its values.
+        option: &'static str,
+    },
+    /// A choice that the network does not have.
+    #[error("{} has no variant `{choice}`; {remedy}", network.label())]
+    Choice {
+        /// The network.
+        network: Network,
+        /// What was chosen.
+        choice: String,
+        /// What can be chosen.
+        remedy: &'static str,
+    },
+    /// The network cannot be built or run.
+    #[error(transparent)]
+    Network(#[from] NnError),
+}
 
 /// Loads a network from the folder of the manifest, checking hashes and shapes.
 pub fn load(_folder: &Path, _network: Network, _device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
     todo!()
+}
+
+/// Reads the parameters that a graph expects; those that may be missing get their default.
+pub fn read(store: &Store, expected: &[Parameter]) -> Result<Tensors, WeightsError> {
+    let tensor = |parameter: &Parameter| match parameter.default {
+        Some(value) if store.shape(&parameter.name).is_none() => {
+            let count = parameter.shape.iter().product();
+            Ok(Tensor { shape: parameter.shape.clone(), values: vec![value; count] })
+        }
+        _ => store.parameter(&parameter.name, &parameter.shape),
+    };
+    expected.iter().map(|parameter| Ok((parameter.name.clone(), tensor(parameter)?))).collect()
+}
+
+/// Bytes as lower-case hexadecimal digits.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
