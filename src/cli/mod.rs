@@ -3,6 +3,7 @@
 mod check_convergence;
 mod explain;
 mod grade;
+mod import_weights;
 mod names;
 mod output;
 mod records;
@@ -48,6 +49,8 @@ enum Command {
     Grade(grade::Args),
     /// Explains what a network says of a photograph: a map, its overlay and how far it has converged.
     Explain(explain::Args),
+    /// Converts a network's weights from the names of Keras, torchvision or timm to this program's files.
+    ImportWeights(import_weights::Args),
     /// Checks that maps are as close to the truth as they claim: one row an image and network.
     CheckConvergence(check_convergence::Args),
 }
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Some(Command::Grade(args)) => grade::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::CheckConvergence(args)) => check_convergence::run(&args),
+        Some(Command::ImportWeights(args)) => import_weights::run(args),
         None => view(arguments.paths, arguments.device.into()),
     };
     result.unwrap_or_else(|error| status_of(&error))

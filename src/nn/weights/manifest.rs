@@ -93,8 +93,7 @@ impl Manifest {
     /// Reads the manifest of a folder of weights.
     pub fn read(folder: &Path) -> Result<Self, WeightsError> {
         let file = folder.join(MANIFEST);
-        let text =
-            fs::read_to_string(&file).map_err(|source| WeightsError::Read { file: file.clone(), source })?;
+        let text = fs::read_to_string(&file).map_err(|source| WeightsError::Read { file: file.clone(), source })?;
         let manifest: Self = toml::from_str(&text)
             .map_err(|error| WeightsError::Manifest { file: file.clone(), reason: error.to_string() })?;
         manifest.check(&file)?;
@@ -165,8 +164,7 @@ mod tests {
             (Network::ResNet50, Variant::keras(Network::ResNet50, Some(5))),
             (Network::InceptionV3, Variant::tensorflow_2015(None)),
         ] {
-            let description =
-                Description { network, variant, provenance: "a test".into(), licence: "MIT".into() };
+            let description = Description { network, variant, provenance: "a test".into(), licence: "MIT".into() };
             manifest.put(&description, vec![WeightsFile { file: "a.safetensors".into(), sha256: "00".into() }]);
         }
         manifest.write(folder.path()).unwrap();

@@ -42,6 +42,11 @@ impl Store {
         self.shards.first().map_or(Path::new(""), |shard| &shard.path)
     }
 
+    /// SHA-256 of the first file in hexadecimal.
+    pub fn sha256(&self) -> String {
+        self.shards.first().map(|shard| hexadecimal(&Sha256::digest(&shard.map))).unwrap_or_default()
+    }
+
     /// What the first file says of itself under `key`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.shards.first()?.header.metadata().as_ref()?.get(key).map(String::as_str)

@@ -117,9 +117,7 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
             halves.convert_to_f32_slice(&mut values);
             Some(values)
         }
-        Dtype::BF16 => {
-            Some(bytes.as_chunks().0.iter().map(|pair| half::bf16::from_le_bytes(*pair).to_f32()).collect())
-        }
+        Dtype::BF16 => Some(bytes.as_chunks().0.iter().map(|pair| half::bf16::from_le_bytes(*pair).to_f32()).collect()),
         Dtype::F32 => Some(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect()),
         Dtype::F64 => Some(bytes.as_chunks().0.iter().map(|eight| f64::from_le_bytes(*eight) as f32).collect()),
         _ => None,

@@ -22,7 +22,9 @@ const HEADER: usize = 128 << 10;
 pub fn write(file: &Path, tensors: &Tensors, description: &Description) -> Result<Vec<WeightsFile>, WeightsError> {
     let shards = shards(file, tensors)?;
     let names: Vec<String> = (1..=shards.len()).map(|part| name_of_part(file, part)).collect();
-    let said = description.to_metadata(&names);
+    let said = description
+        .to_metadata(&names)
+        .map_err(|error| WeightsError::Format { file: file.to_path_buf(), reason: error.to_string() })?;
     names
         .iter()
         .zip(shards)
@@ -40,6 +42,10 @@ fn shards<'a>(file: &Path, tensors: &'a Tensors) -> Result<Vec<Vec<(&'a str, Enc
     let mut shards = vec![Vec::new()];
     let mut filled = 0;
     for (name, tensor) in tensors {
+        if tensor.values.iter().any(|value| !value.is_finite()) {
+            let reason = format!("{name} holds values that are not finite");
+            return Err(WeightsError::Format { file: file.to_path_buf(), reason });
+        }
         let encoded = Encoded::new(name, tensor);
         let size = encoded.data_len();
         if size > LARGEST_FILE - HEADER {

@@ -130,12 +130,7 @@ impl Setting {
 
 /// The topology of one variant with what the file itself shows (batch norm, classes) and the preprocessing of another.
 fn topology_of(variant: &Variant, rest: &Variant) -> Variant {
-    Variant {
-        batch_norm: rest.batch_norm,
-        preprocessing: rest.preprocessing,
-        head: rest.head,
-        ..variant.clone()
-    }
+    Variant { batch_norm: rest.batch_norm, preprocessing: rest.preprocessing, head: rest.head, ..variant.clone() }
 }
 
 #[cfg(test)]

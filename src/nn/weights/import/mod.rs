@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 pub use choice::{Choices, VariantChoice};
 
+use super::WeightsError;
 use super::description::{Description, Header};
 use super::store::Store;
 use super::tensor::{Tensor, Tensors};
-use super::{WeightsError, hexadecimal};
 use crate::nn::graph::{BatchNorm, Graph, Parameter, Preprocessing, Variant};
 use crate::nn::{Network, SIDE};
 
@@ -120,12 +120,7 @@ fn is_lost(description: &Description, name: &str) -> bool {
         && LOST_IN_2015.contains(&name)
 }
 
-fn describe(
-    network: Network,
-    store: &Store,
-    naming: &Naming,
-    choices: &Choices,
-) -> Result<Description, WeightsError> {
+fn describe(network: Network, store: &Store, naming: &Naming, choices: &Choices) -> Result<Description, WeightsError> {
     let mut decided = decide(network, store, naming);
     choices.apply(network, &mut decided)?;
     let undecided = |why, option| WeightsError::Undecided { file: store.path().to_path_buf(), why, option };
@@ -147,8 +142,7 @@ fn describe(
 
 fn provenance(store: &Store) -> String {
     let name = store.path().file_name().unwrap_or_default().to_string_lossy();
-    let hash = store.hashes().first().map(|hash| hexadecimal(hash)).unwrap_or_default();
-    format!("imported from {name} (SHA-256 {hash})")
+    format!("imported from {name} (SHA-256 {})", store.sha256())
 }
 
 /// What names, shapes and the file's own metadata decide.

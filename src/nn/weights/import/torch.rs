@@ -142,46 +142,56 @@ fn inception_v3() -> Layers {
 
 /// timm's modules in the order in which Keras creates its layers.
 fn inception_resnet_v2() -> Layers {
-    const STEM: &[&str] = &["conv2d_1a", "conv2d_2a", "conv2d_2b", "conv2d_3b", "conv2d_4a"];
-    // The number of convolutions in each branch: 0 stands for one that is no sequence.
-    const MIXED_5B: &[usize] = &[0, 2, 3];
-    const BLOCK35: &[usize] = &[0, 2, 3];
-    const MIXED_6A: &[usize] = &[0, 3];
-    const BLOCK17: &[usize] = &[0, 3];
-    const MIXED_7A: &[usize] = &[2, 2, 3];
-    const BLOCK8: &[usize] = &[0, 3];
-    let repeated = |name: &'static str, count: usize| (0..count).map(move |block| format!("{name}.{block}"));
+    const STEM: [&str; 5] = ["conv2d_1a", "conv2d_2a", "conv2d_2b", "conv2d_3b", "conv2d_4a"];
+    const MIXED_5B: &[Branch] = &[Branch::One, Branch::Chain(2), Branch::Chain(3), Branch::AfterPool];
+    const BLOCK35: &[Branch] = &[Branch::One, Branch::Chain(2), Branch::Chain(3)];
+    const BLOCK17: &[Branch] = &[Branch::One, Branch::Chain(3)];
+    const MIXED_6A: &[Branch] = &[Branch::One, Branch::Chain(3)];
+    const BLOCK8: &[Branch] = &[Branch::One, Branch::Chain(3)];
+    const MIXED_7A: &[Branch] = &[Branch::Chain(2), Branch::Chain(2), Branch::Chain(3)];
+    const REPEATED: [(&str, usize, &str); 3] =
+        [("repeat", 10, "block35"), ("repeat_1", 20, "block17"), ("repeat_2", 9, "block8")];
 
     let mut modules: Vec<String> = STEM.iter().map(|&module| module.to_owned()).collect();
-    let mut add = |block: &str, branches: &[usize]| {
-        for (branch, &length) in branches.iter().enumerate() {
-            let name = format!("{block}.branch{branch}");
-            match length {
-                0 => modules.push(name),
-                _ => modules.extend((0..length).map(|link| format!("{name}.{link}"))),
-            }
-        }
-    };
-    add("mixed_5b", MIXED_5B);
-    // The pool branch: a pool, then a convolution.
-    add("mixed_5b.pool", &[]);
-    repeated("repeat", 10).for_each(|block| add(&block, BLOCK35));
-    add("mixed_6a", MIXED_6A);
-    repeated("repeat_1", 20).for_each(|block| add(&block, BLOCK17));
-    add("mixed_7a", MIXED_7A);
-    repeated("repeat_2", 9).for_each(|block| add(&block, BLOCK8));
-    add("block8", BLOCK8);
-    let pool_branch = STEM.len() + MIXED_5B.iter().map(|&length| length.max(1)).sum::<usize>();
-    modules.insert(pool_branch, "mixed_5b.branch3.1".to_owned());
+    modules.extend(branches("mixed_5b", MIXED_5B));
+    (0..10).for_each(|block| modules.extend(branches(&format!("repeat.{block}"), BLOCK35)));
+    modules.extend(branches("mixed_6a", MIXED_6A));
+    (0..20).for_each(|block| modules.extend(branches(&format!("repeat_1.{block}"), BLOCK17)));
+    modules.extend(branches("mixed_7a", MIXED_7A));
+    (0..9).for_each(|block| modules.extend(branches(&format!("repeat_2.{block}"), BLOCK8)));
+    modules.extend(branches("block8", BLOCK8));
 
     let mut layers = counted(modules);
     insert(&mut layers, "conv2d_7b.conv", "conv_7b", false);
     insert(&mut layers, "conv2d_7b.bn", "conv_7b_bn", true);
-    for (name, count, canonical) in [("repeat", 10, "block35"), ("repeat_1", 20, "block17"), ("repeat_2", 9, "block8")] {
+    for (name, count, canonical) in REPEATED {
         for block in 0..count {
             insert(&mut layers, format!("{name}.{block}.conv2d"), format!("{canonical}_{}_conv", block + 1), false);
         }
     }
     insert(&mut layers, "block8.conv2d", "block8_10_conv", false);
     layers
+}
+
+/// How timm lays out a branch of a block.
+#[derive(Clone, Copy)]
+enum Branch {
+    /// One convolution: `branch0`.
+    One,
+    /// So many in a row: `branch1.0`, `branch1.1` ...
+    Chain(usize),
+    /// One behind a pool: `branch3.1`.
+    AfterPool,
+}
+
+fn branches(block: &str, branches: &[Branch]) -> Vec<String> {
+    let modules = |(index, branch): (usize, &Branch)| {
+        let name = format!("{block}.branch{index}");
+        match *branch {
+            Branch::One => vec![name],
+            Branch::Chain(length) => (0..length).map(|link| format!("{name}.{link}")).collect(),
+            Branch::AfterPool => vec![format!("{name}.1")],
+        }
+    };
+    branches.iter().enumerate().flat_map(modules).collect()
 }
