@@ -6,12 +6,14 @@
 
 pub mod candle;
 pub mod cpu;
+mod device;
 pub mod graph;
 pub mod plan;
 pub mod real;
 pub mod topology;
 pub mod weights;
 
+pub use device::{Device, DeviceChoice};
 use serde::{Deserialize, Serialize};
 
 /// The side, in pixels, of the networks' input.
@@ -153,37 +155,4 @@ pub enum NnError {
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),
-}
-
-/// Where networks run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// CUDA or Metal where built in and present, else CPU.
-    #[default]
-    Auto,
-    /// Own kernels.
-    Cpu,
-    /// An NVIDIA card through candle.
-    Cuda,
-    /// An Apple GPU through candle.
-    Metal,
-}
-
-/// A device that is there.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// What the person reads: `CPU · AVX2`.
-    pub label: String,
-    /// What was asked for and could not be had, in words; said once, on the status line and on stderr.
-    pub fallback: Option<String>,
-    /// What candle calls it; `None` is the CPU through own kernels.
-    pub candle: Option<candle_core::Device>,
-}
-
-impl Device {
-    /// Opens the device asked for; `Auto` always finds one, another that is missing is an error that says why.
-    pub fn open(_choice: DeviceChoice) -> Result<Self, NnError> {
-        todo!()
-    }
 }

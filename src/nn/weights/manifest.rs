@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::WeightsError;
-use super::description::Description;
+use super::description::{Description, Header};
 use super::writer::replace;
+use super::{Store, WeightsError, hexadecimal};
 use crate::nn::Network;
 use crate::nn::graph::Variant;
 
@@ -139,6 +140,35 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+}
+
+impl Entry {
+    /// What identifies the weights: the file's SHA-256, of several files the SHA-256 of their hashes.
+    pub fn hash(&self) -> String {
+        match self.files.as_slice() {
+            [only] => only.sha256.clone(),
+            several => {
+                let joined: String = several.iter().map(|part| part.sha256.as_str()).collect();
+                hexadecimal(&Sha256::digest(joined))
+            }
+        }
+    }
+
+    /// A file that says of itself what it holds must say the same as the manifest.
+    pub(super) fn check_against(&self, network: Network, store: &Store, manifest: &Path) -> Result<(), WeightsError> {
+        let agrees = match Header::of(store) {
+            None => true,
+            Some(Ok(Header { description, .. })) => {
+                description.network == network && description.variant == self.variant
+            }
+            Some(Err(_)) => false,
+        };
+        if agrees {
+            return Ok(());
+        }
+        let reason = format!("{} says something else of itself than stands here", store.path().display());
+        Err(WeightsError::Manifest { file: manifest.to_path_buf(), reason })
     }
 }
 

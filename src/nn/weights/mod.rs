@@ -21,8 +21,11 @@ pub use store::Store;
 pub use tensor::{Tensor, Tensors};
 pub use writer::{LARGEST_FILE, write};
 
-use super::graph::Parameter;
-use super::{Device, Model, Network, NnError};
+use super::candle::CandleModel;
+use super::cpu::CpuModel;
+use super::graph::{Graph, Parameter};
+use super::plan::Plan;
+use super::{Device, Model, Network, NnError, SIDE};
 
 /// What is wrong with weights. Messages name the file, the tensor and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -143,12 +146,29 @@ pub enum WeightsError {
 }
 
 /// Loads a network from the folder of the manifest, checking hashes and shapes.
-pub fn load(_folder: &Path, _network: Network, _device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
-    todo!()
+pub fn load(folder: &Path, network: Network, device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
+    let manifest = Manifest::read(folder)?;
+    let Some(entry) = manifest.networks.get(&network) else {
+        return Err(WeightsError::NoWeights { network, manifest: folder.join(MANIFEST) });
+    };
+    let store = Store::open_checked(entry.files.iter().map(|part| (folder.join(&part.file), part.sha256.as_str())))?;
+    entry.check_against(network, &store, &folder.join(MANIFEST))?;
+    let graph = Graph::new(network, &entry.variant, SIDE)?;
+    let tensors = read(&store, &graph)?;
+    let plan = Plan::new(&graph, &|name| tensors.get(name).map(|tensor| tensor.values.clone()))?;
+    model(network, plan, entry.hash(), device)
 }
 
-/// Reads the parameters that a graph expects; those that may be missing get their default.
-pub fn read(store: &Store, expected: &[Parameter]) -> Result<Tensors, WeightsError> {
+/// The plan on the device: own kernels on the CPU, candle on a card.
+fn model(network: Network, plan: Plan<f32>, hash: String, device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
+    Ok(match &device.candle {
+        None => Arc::new(CpuModel::new(network, Arc::new(plan), hash)?),
+        Some(card) => Arc::new(CandleModel::new(network, Arc::new(plan), card, hash)?),
+    })
+}
+
+/// Reads the parameters of a graph; those that may be missing get their default, and there may be no others.
+pub fn read(store: &Store, graph: &Graph) -> Result<Tensors, WeightsError> {
     let tensor = |parameter: &Parameter| match parameter.default {
         Some(value) if store.shape(&parameter.name).is_none() => {
             let count = parameter.shape.iter().product();
@@ -156,7 +176,18 @@ pub fn read(store: &Store, expected: &[Parameter]) -> Result<Tensors, WeightsErr
         }
         _ => store.parameter(&parameter.name, &parameter.shape),
     };
-    expected.iter().map(|parameter| Ok((parameter.name.clone(), tensor(parameter)?))).collect()
+    let parameters = graph.parameters();
+    let tensors: Tensors = parameters
+        .iter()
+        .map(|parameter| Ok((parameter.name.clone(), tensor(parameter)?)))
+        .collect::<Result<_, WeightsError>>()?;
+    match store.names().into_iter().find(|name| !tensors.contains_key(name)) {
+        Some(tensor) => {
+            let file = store.path().to_path_buf();
+            Err(WeightsError::Unexpected { file, tensor, network: graph.network })
+        }
+        None => Ok(tensors),
+    }
 }
 
 /// Bytes as lower-case hexadecimal digits.
