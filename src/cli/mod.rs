@@ -7,6 +7,7 @@ mod import_weights;
 mod names;
 mod output;
 mod records;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Command {
     ImportWeights(import_weights::Args),
     /// Checks that maps are as close to the truth as they claim: one row an image and network.
     CheckConvergence(check_convergence::Args),
+    /// Fits a network's last layer to graded photographs; writes weights, manifest and model card.
+    Train(train::Args),
 }
 
 /// The arguments are well formed, but not together: ends with status 2.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::CheckConvergence(args)) => check_convergence::run(&args),
         Some(Command::ImportWeights(args)) => import_weights::run(args),
+        Some(Command::Train(args)) => train::run(args),
         None => view(arguments.paths, arguments.device.into()),
     };
     result.unwrap_or_else(|error| status_of(&error))
