@@ -43,7 +43,9 @@ pub fn run(home: Home, device: DeviceChoice, paths: Vec<PathBuf>) -> anyhow::Res
         .with_inner_size(FIRST)
         .with_min_inner_size(SMALLEST)
         .with_drag_and_drop(true);
-    let options = eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, ..Default::default() };
+    // Dithering is noise by place on the screen: with it the two panes would differ where their photographs are equal.
+    let options =
+        eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, dithering: false, ..Default::default() };
     let samples = home.samples();
     let create: eframe::AppCreator = Box::new(move |creation| {
         let context = creation.egui_ctx.clone();

@@ -217,6 +217,10 @@ pub mod pane {
     pub const TITLE_GAP: f32 = 5.0;
     /// The gradient of the legend.
     pub const LEGEND_WIDTH: f32 = 180.0;
+    /// Least of it, in narrow panes.
+    pub const LEGEND_LEAST: f32 = 130.0;
+    /// Share of a pane's width that it takes, between the two.
+    pub const LEGEND_SHARE: f32 = 0.28;
     /// Its height.
     pub const LEGEND_BAR: f32 = 6.0;
     /// A few lines in a pane.
@@ -227,8 +231,8 @@ pub mod pane {
     pub const PLATE_MARGIN: Vec2 = vec2(6.0, 3.0);
     /// The switch that links the panes.
     pub const SWITCH: f32 = 24.0;
-    /// A key beside what it does.
-    pub const KEY: f32 = 16.0;
+    /// What is left and right of its words, and between them.
+    pub const SWITCH_MARGINS: f32 = 28.0;
     /// Radius of the other pane's cursor.
     pub const CURSOR: f32 = 10.0;
     /// Its line.
@@ -246,12 +250,14 @@ pub mod pane {
 
 /// The dock's own measures, in points.
 pub mod dock {
+    use egui::CornerRadius;
+
     /// From a section's left and right edge to what stands in it.
     pub const SIDE: f32 = 18.0;
     /// From its upper and lower edge.
     pub const TOP: f32 = 14.0;
     /// Share of the dock's width that the grade takes.
-    pub const GRADE_SHARE: f32 = 0.22;
+    pub const GRADE_SHARE: f32 = 0.28;
     /// Least width of the grade.
     pub const GRADE_LEAST: f32 = 250.0;
     /// Share of the dock's width that the evidence takes.
@@ -268,8 +274,10 @@ pub mod dock {
     pub const AGREEMENT_LINE: f32 = 9.0;
     /// The bar of referable.
     pub const REFERABLE: f32 = 14.0;
-    /// Corners of bars.
+    /// Corners of what is behind bars.
     pub const BAR_CORNER: u8 = 2;
+    /// Corners of the broad bar: it begins straight.
+    pub const BAR_END: CornerRadius = CornerRadius { nw: 0, ne: BAR_CORNER, sw: 0, se: BAR_CORNER };
     /// The coloured edge of a note.
     pub const NOTE_EDGE: f32 = 3.0;
     /// Between the heading and the bars.

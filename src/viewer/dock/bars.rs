@@ -1,12 +1,13 @@
 //! The middle section: the probability of each grade, the consensus as a broad bar, each network as a thin one under it.
 
-use egui::{Align2, Color32, Rect, Role, pos2, vec2};
+use egui::{Color32, Rect, Role, pos2, vec2};
 
 use super::{Graded, Input, Section, words};
 use crate::grading::{Assessment, Grade};
 use crate::nn::Network;
 use crate::viewer::theme::{self, Weight};
 use crate::viewer::tokens::{self, dock, font, radius, size};
+use crate::viewer::widgets;
 
 /// The bars of one grade at full width, in points: a bar of probability p fills `p` of it from the left.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,9 +101,8 @@ fn row(section: &Section<'_>, grade: Grade, bars: &Geometry, assessment: Option<
     let argmax = assessment.is_some_and(|assessment| assessment.grade == grade);
     let middle = bars.track.center().y;
     let chip = Rect::from_min_size(pos2(section.area.left(), middle - size::CHIP / 2.0), vec2(size::CHIP, size::CHIP));
-    painter.rect_filled(chip, radius::CHIP, tokens::grade(grade));
     let digit = theme::font_id(font::SMALL, Weight::SemiBold);
-    painter.text(chip.center(), Align2::CENTER_CENTER, grade.digit(), digit, tokens::on_grade(grade));
+    widgets::grade_chip(painter, chip, Some(grade), radius::CHIP, digit);
     let (font, colour) = if argmax { (theme::strong(), palette.text) } else { (theme::text(), palette.dim) };
     let label = pos2(chip.right() + 2.5 * tokens::STEP, middle);
     section.left(label, grade.short_name(), font.clone(), colour, bars.track.left() - label.x);
@@ -111,7 +111,7 @@ fn row(section: &Section<'_>, grade: Grade, bars: &Geometry, assessment: Option<
     let name = grade.short_name();
     let Some(assessment) = assessment else { return };
     let Some(&probability) = assessment.probabilities.get(usize::from(grade.digit())) else { return };
-    painter.rect_filled(bar(bars.consensus, probability), dock::BAR_CORNER, palette.consensus);
+    painter.rect_filled(bar(bars.consensus, probability), dock::BAR_END, palette.consensus);
     let mut words = format!("{name}: consensus {} %", words::percent(probability));
     for (network, place) in spoken(Some(assessment)).into_iter().zip(&bars.networks) {
         let verdict = assessment.networks.get(&network).and_then(|verdict| verdict.graded());

@@ -83,7 +83,7 @@ fn evidence(map: &Map, stop: Stop) -> [Line; 4] {
     let attribution = &map.attribution;
     let rim = Line {
         what: "Share at the rim",
-        figure: words::share(attribution.mass_at_rim),
+        figure: words::whole(attribution.mass_at_rim),
         rest: String::new(),
         tone: Tone::Plain,
     };

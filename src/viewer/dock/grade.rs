@@ -1,11 +1,12 @@
 //! The left section: the grade, whether it is referable, what is missing.
 
-use egui::{Align2, Color32, CornerRadius, Mesh, Rect, Role, pos2, vec2};
+use egui::{Color32, CornerRadius, Mesh, Rect, Role, pos2, vec2};
 
 use super::{Graded, Input, Section, bar, words};
 use crate::grading::{Assessment, Grade};
 use crate::viewer::theme::{self, Weight};
 use crate::viewer::tokens::{self, dock, font, radius, size};
+use crate::viewer::widgets;
 
 /// Draws the section and gives the full width of the bar of referable.
 pub fn show(section: &Section<'_>, input: &Input<'_>) -> Rect {
@@ -38,9 +39,8 @@ pub fn show(section: &Section<'_>, input: &Input<'_>) -> Rect {
 /// Digit, name, and whether the networks agree.
 fn graded(section: &Section<'_>, chip: Rect, assessment: &Assessment) {
     let grade = assessment.grade;
-    section.painter.rect_filled(chip, radius::LARGE, tokens::grade(grade));
     let digit = theme::font_id(font::DIGIT, Weight::SemiBold);
-    section.painter.text(chip.center(), Align2::CENTER_CENTER, grade.digit(), digit, tokens::on_grade(grade));
+    widgets::grade_chip(&section.painter, chip, Some(grade), radius::LARGE, digit);
     let colour = if assessment.networks_differ() { section.palette.warn } else { section.palette.dim };
     titles(section, chip, grade.name(), &words::agreement(assessment), colour);
     section.name(chip, Role::Heading, &format!("Grade {}: {}", grade.digit(), grade.name()));

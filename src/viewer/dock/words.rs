@@ -30,6 +30,11 @@ pub fn share(share: f64) -> String {
     }
 }
 
+/// A share in whole percent: `8 %`.
+pub fn whole(share: f64) -> String {
+    format!("{} %", percent(share))
+}
+
 /// A tolerance as it was asked for: `2 %`, `0.5 %`.
 pub fn tolerance(tolerance: f64) -> String {
     let p = (tolerance * 1e4).round() / 100.0;
@@ -117,6 +122,7 @@ mod tests {
         let figures = [0.0, 0.001, 0.005, 0.714, 0.996, 1.0].map(percent);
         assert_eq!(figures, ["0", "<1", "1", "71", ">99", "100"]);
         assert_eq!([0.0314, 0.12, 0.0001, f64::INFINITY].map(share), ["3.1 %", "12 %", "below 0.1 %", "unbounded"]);
+        assert_eq!([0.08, 0.001].map(whole), ["8 %", "<1 %"]);
         assert_eq!([0.02, 0.005].map(tolerance), ["2 %", "0.5 %"]);
     }
 

@@ -50,9 +50,13 @@ impl Legend {
     }
 }
 
-/// Draws the legend with its upper right corner at `corner` and gives the space it took.
-pub fn paint(painter: &Painter, palette: &Palette, corner: egui::Pos2, legend: &Legend) -> Rect {
-    let width = pane::LEGEND_WIDTH;
+/// Width of the legend in a pane.
+pub fn width(pane_width: f32) -> f32 {
+    (pane_width * pane::LEGEND_SHARE).clamp(pane::LEGEND_LEAST, pane::LEGEND_WIDTH).round()
+}
+
+/// Draws the legend, `width` wide, with its upper right corner at `corner` and gives the space it took.
+pub fn paint(painter: &Painter, palette: &Palette, corner: egui::Pos2, width: f32, legend: &Legend) -> Rect {
     let bar = Rect::from_min_size(corner - vec2(width, 0.0), vec2(width, pane::LEGEND_BAR));
     let baseline = bar.bottom() + tokens::STEP;
     let words = legend.words().into_iter().map(|(along, word)| {

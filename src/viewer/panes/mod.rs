@@ -14,7 +14,7 @@ mod words;
 
 use std::sync::Arc;
 
-use egui::{CursorIcon, Id, Pos2, Rect, Role, Sense, Ui, Vec2, WidgetInfo, pos2, vec2};
+use egui::{CursorIcon, Id, Pos2, Rect, Role, Sense, Ui, Vec2, WidgetInfo, pos2};
 
 pub use adjustments::Adjustments;
 pub use legend::Legend;
@@ -29,6 +29,7 @@ use crate::fundus::Identity;
 use crate::grading::{Grade, Output};
 use crate::nn::Network;
 use crate::session::{Map, Picture};
+use crate::viewer::theme;
 use crate::viewer::tokens::pane;
 
 /// What a notch of a wheel (40 points) multiplies the scale by is e to the 40th of this.
@@ -197,6 +198,7 @@ impl Panes {
         let id = ui.scope_id().with("panes");
         ui.advance_cursor_after_rect(area);
         self.wait(ui, input);
+        ui.painter().rect_filled(area, 0.0, theme::palette(ui.ctx()).on_view_line);
 
         let scene = match input.photograph {
             Photograph::Shown(picture) => Some(Scene { size: picture.size, field: picture.field }),
@@ -286,7 +288,8 @@ impl Panes {
         placements: Option<[Placement; 2]>,
         pointer: Option<(usize, [f64; 2])>,
     ) {
-        let painters = panes.map(|pane| paint::PanePainter::new(ui, pane));
+        let id = ui.scope_id().with("words");
+        let painters = [0, 1].map(|side| paint::PanePainter::new(ui, id.with(side), panes[side]));
         for painter in &painters {
             painter.ground();
         }
@@ -354,9 +357,8 @@ fn frame_of(pane: Rect, pixels_per_point: f32) -> Frame {
 
 /// A point of the screen in a pane's physical pixels.
 fn in_pane(at: Pos2, pane: Rect, pixels_per_point: f32) -> [f64; 2] {
-    let offset: Vec2 = (at - pane.min) * pixels_per_point;
-    let vec2_to = |v: Vec2| [f64::from(v.x), f64::from(v.y)];
-    vec2_to(vec2(offset.x, offset.y))
+    let offset = (at - pane.min) * pixels_per_point;
+    [f64::from(offset.x), f64::from(offset.y)]
 }
 
 #[cfg(test)]

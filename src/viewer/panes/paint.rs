@@ -10,21 +10,25 @@ use super::legend::{self, Legend};
 use super::overlay::Corner;
 use super::tiles::Piece;
 use super::{Asked, Input, MapState, Photograph, Placement, words};
-use crate::viewer::theme;
 use crate::viewer::tokens::{self, Palette, pane, radius};
+use crate::viewer::{theme, widgets};
 
 /// A pane's rectangle with what is needed to draw in it.
 pub struct PanePainter<'a> {
+    ui: &'a Ui,
+    id: Id,
     painter: Painter,
     pane: Rect,
-    palette: &'a Palette,
+    palette: &'static Palette,
     pixels_per_point: f32,
 }
 
-impl PanePainter<'_> {
+impl<'a> PanePainter<'a> {
     /// Draws into `pane` and nowhere else.
-    pub fn new(ui: &Ui, pane: Rect) -> Self {
+    pub fn new(ui: &'a Ui, id: Id, pane: Rect) -> Self {
         Self {
+            ui,
+            id,
             painter: ui.painter_at(pane),
             pane,
             palette: theme::palette(ui.ctx()),
@@ -125,25 +129,28 @@ impl PanePainter<'_> {
         }
         let Asked { network, method, output, predicted } = input.asked;
         let corner = self.pane.right_top() + vec2(-pane::MARGIN, pane::MARGIN);
+        let width = legend::width(self.pane.width());
         match input.map {
             MapState::Shown(_) => {
                 let drawing = input.drawing;
                 let legend = Legend { colormap: drawing.colormap, sign: drawing.heatmap.sign, no_evidence };
-                legend::paint(&self.painter, self.palette, corner, &legend);
+                let place = legend::paint(&self.painter, self.palette, corner, width, &legend);
+                self.name(place, Role::Legend, &legend.description());
             }
             MapState::Waiting => self.quiet(corner, "first overlay in a few seconds"),
             MapState::None(reason) => self.quiet(corner, reason),
             MapState::Failed(reason) => self.note(Align2::CENTER_BOTTOM, Some("No map"), reason),
         }
         let question = words::question(output, predicted);
-        self.title(&question, &words::manner(output, method, network), pane::LEGEND_WIDTH + 2.0 * pane::MARGIN);
+        self.title(&question, &words::manner(output, method, network), width + pane::MARGIN);
     }
 
-    /// A word in the place of the legend.
+    /// A word in the legend's place.
     fn quiet(&self, corner: Pos2, words: &str) {
         let width = self.pane.width() / 2.0 - 2.0 * pane::MARGIN;
         let galley = theme::line_within(&self.painter, words, theme::small(), self.palette.on_view_dim, width);
-        legend::plate(&self.painter, self.palette, Align2::RIGHT_TOP, corner, galley);
+        let place = legend::plate(&self.painter, self.palette, Align2::RIGHT_TOP, corner, galley);
+        self.name(place, Role::Note, words);
     }
 
     /// A name and what explains it, in the upper left corner; `kept` points at the right are left free.
@@ -151,7 +158,7 @@ impl PanePainter<'_> {
         let mut job = LayoutJob::default();
         job.append(name, 0.0, TextFormat::simple(theme::small_strong(), self.palette.on_view));
         job.append(rest, pane::TITLE_GAP, TextFormat::simple(theme::small(), self.palette.on_view_dim));
-        let width = (self.pane.width() - 2.0 * pane::MARGIN - kept).max(pane::LEGEND_WIDTH);
+        let width = (self.pane.width() - 2.0 * pane::MARGIN - kept).max(pane::LEGEND_LEAST);
         job.wrap = egui::text::TextWrapping::truncate_at_width(width);
         let galley = self.painter.layout_job(job);
         let at = self.pane.left_top() + vec2(pane::MARGIN, pane::MARGIN);
@@ -173,28 +180,35 @@ impl PanePainter<'_> {
         let place = anchor.align_size_within_rect(galley.size(), free);
         self.painter.rect_filled(place.expand(pane::MARGIN), radius::CONTROL, pane::plate(self.palette));
         self.painter.galley(place.center_top(), galley, self.palette.on_view);
+        let name = heading.map_or(words.to_owned(), |heading| format!("{heading}: {words}"));
+        self.name(place, Role::Note, &name);
+    }
+
+    /// Gives a part of the pane a name for those who do not see it.
+    fn name(&self, place: Rect, role: Role, words: &str) {
+        let response = self.ui.interact(place, self.id.with(words), Sense::hover());
+        response.widget_info(|| WidgetInfo::labeled(role, true, words));
     }
 }
 
 /// The switch that links the panes, its lower edge's middle at `at`. True if it was clicked.
 pub fn link_switch(ui: &Ui, id: Id, at: Pos2, linked: bool) -> bool {
+    const KEY: &str = "L";
     let palette = theme::palette(ui.ctx());
     let painter = ui.painter();
-    let word = if linked { "linked" } else { "unlinked" };
-    let word = theme::line(painter, word, theme::small(), if linked { palette.on_view } else { palette.on_view_dim });
-    let key = theme::line(painter, "L", theme::tiny(), palette.on_view_dim);
-    let cap = vec2(key.size().x + 2.0 * tokens::STEP, pane::KEY);
-    let size = vec2(word.size().x + cap.x + tokens::STEP * 7.5, pane::SWITCH);
+    let (word, ink) = if linked { ("linked", palette.on_view) } else { ("unlinked", palette.on_view_dim) };
+    let word = theme::line(painter, word, theme::small(), ink);
+    let key = widgets::key_cap_width(painter, KEY);
+    let size = vec2(word.size().x + key + pane::SWITCH_MARGINS, pane::SWITCH);
     let place = Align2::CENTER_BOTTOM.anchor_size(at, size);
     let response = ui.interact(place, id, Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::Switch, true, linked, "Panes linked"));
 
     let edge = if response.hovered() || response.has_focus() { palette.accent } else { palette.on_view_line };
     painter.rect(place, radius::PILL, palette.on_view_raised, Stroke::new(1.0, edge), StrokeKind::Inside);
-    let left = place.left_center() + vec2(3.0 * tokens::STEP, 0.0);
-    painter.galley(left - vec2(0.0, word.size().y / 2.0), word.clone(), palette.on_view);
-    let cap = Align2::LEFT_CENTER.anchor_size(left + vec2(word.size().x + 1.5 * tokens::STEP, 0.0), cap);
-    painter.rect_stroke(cap, radius::CHIP - 2, Stroke::new(1.0, palette.on_view_line), StrokeKind::Inside);
-    painter.galley(cap.center() - key.size() / 2.0, key, palette.on_view_dim);
+    let left = place.left_center() + vec2(3.0 * tokens::STEP, -word.size().y / 2.0);
+    painter.galley(left, word, ink);
+    let right = place.right_center() - vec2(2.0 * tokens::STEP, 0.0);
+    widgets::key_cap(painter, right, KEY, palette.on_view_dim, palette.on_view_line);
     response.on_hover_text("Pan and zoom both panes together (L)").clicked()
 }
