@@ -18,7 +18,7 @@ pub(super) struct Circle {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fit {
     pub circle: Circle,
-    /// Share of the circumference that lies inside the photograph.
+    /// Share of the circumference that lies inside the photograph and is not black on both sides.
     pub visible: f64,
     /// Share of the visible circumference where the rim shows.
     pub supported: f64,
@@ -29,24 +29,33 @@ pub(super) struct Fit {
 }
 
 /// Circles through three points that are tried.
-const TRIALS: usize = 4000;
+const TRIALS: usize = 3000;
 
-/// Directions in which a rim is looked at.
+/// Directions in which a rim is looked at, for a hypothesis and for a fit.
+const COARSE_DIRECTIONS: usize = 60;
 const DIRECTIONS: usize = 180;
 
 /// Contrast of brightness across a rim that counts in full.
 const FULL_CONTRAST: f32 = 24.0;
 
+/// Brightness below which there is nothing to see.
+const BLACK: f32 = 50.0;
+
+/// How far inside and outside a rim is looked at: in pixels, and, for fields that were stretched or are out of focus, as a
+/// share of the radius.
+const NEAR: f64 = 2.0;
+const WIDE: f64 = 0.06;
+
 /// Best hypotheses that are fitted.
-const FINALISTS: usize = 12;
+const FINALISTS: usize = 8;
 
 /// Fits the field's circle; the error says what is missing.
 pub(super) fn fit(reduced: &Reduced) -> Result<Fit, String> {
     let points = edge_points(reduced);
     let mut hypotheses: Vec<Fit> = through_three_points(reduced, &points)
         .chain(around_the_centre(reduced))
-        .filter(|circle| plausible(reduced, circle))
-        .flat_map(|circle| [true, false].map(|dark_outside| judge(reduced, circle, dark_outside)))
+        .filter(|(circle, _)| plausible(reduced, circle))
+        .map(|(circle, dark_outside)| judge(reduced, circle, dark_outside, COARSE_DIRECTIONS))
         .collect();
     hypotheses.sort_by(|a, b| b.score.total_cmp(&a.score));
     let best = distinct(&hypotheses)
@@ -54,7 +63,7 @@ pub(super) fn fit(reduced: &Reduced) -> Result<Fit, String> {
         .filter_map(|hypothesis| refine(reduced, hypothesis))
         .max_by(|a, b| a.score.total_cmp(&b.score))
         .ok_or_else(|| "nothing in it is bounded by a circle".to_owned())?;
-    if best.visible * best.supported < 0.06 || best.supported < 0.5 {
+    if best.visible * best.supported < 0.04 || best.supported < 0.6 {
         return Err(format!(
             "the best circle shows on {:.0} % of its circumference",
             100.0 * best.visible * best.supported
@@ -72,30 +81,40 @@ fn plausible(reduced: &Reduced, circle: &Circle) -> bool {
         && (0.15 * height..=0.85 * height).contains(&y)
 }
 
-fn around_the_centre(reduced: &Reduced) -> impl Iterator<Item = Circle> {
+fn around_the_centre(reduced: &Reduced) -> impl Iterator<Item = (Circle, bool)> {
     let (width, height) = (reduced.width as f64, reduced.height as f64);
     let from = (0.25 * width.min(height)) as usize;
     let to = (0.72 * width.hypot(height)) as usize;
-    (from..to).map(move |radius| Circle { centre: [width / 2.0, height / 2.0], radius: radius as f64 })
+    (from..to).flat_map(move |radius| {
+        let circle = Circle { centre: [width / 2.0, height / 2.0], radius: radius as f64 };
+        [(circle, true), (circle, false)]
+    })
 }
 
-fn through_three_points(reduced: &Reduced, points: &[EdgePoint]) -> impl Iterator<Item = Circle> {
+fn through_three_points(reduced: &Reduced, points: &[EdgePoint]) -> impl Iterator<Item = (Circle, bool)> {
     let mut random = SplitMix(0x5EED);
     (0..if points.len() < 3 { 0 } else { TRIALS }).filter_map(move |_| {
         let pick = |random: &mut SplitMix| points[random.below(points.len())];
         let three = [pick(&mut random), pick(&mut random), pick(&mut random)];
         let circle = circle_through(three.map(|point| point.at))?;
-        (plausible(reduced, &circle) && agree(&circle, &three)).then_some(circle)
+        if !plausible(reduced, &circle) {
+            return None;
+        }
+        Some((circle, brightens_inwards(&circle, &three)?))
     })
 }
 
-/// Whether the points brighten along the circle's radius, all inwards or all outwards.
-fn agree(circle: &Circle, points: &[EdgePoint]) -> bool {
+/// Whether the points brighten along the circle's radius inwards or outwards; nothing where they do not agree.
+fn brightens_inwards(circle: &Circle, points: &[EdgePoint]) -> Option<bool> {
     let inwards = |point: &EdgePoint| {
         let [x, y] = [0, 1].map(|axis| (circle.centre[axis] - point.at[axis]) / circle.radius);
         x * point.towards_bright[0] + y * point.towards_bright[1]
     };
-    points.iter().all(|point| inwards(point) > 0.8) || points.iter().all(|point| inwards(point) < -0.8)
+    if points.iter().all(|point| inwards(point) > 0.8) {
+        Some(true)
+    } else {
+        points.iter().all(|point| inwards(point) < -0.8).then_some(false)
+    }
 }
 
 fn circle_through([a, b, c]: [[f64; 2]; 3]) -> Option<Circle> {
@@ -109,35 +128,52 @@ fn circle_through([a, b, c]: [[f64; 2]; 3]) -> Option<Circle> {
     Some(Circle { centre: [a[0] + x, a[1] + y], radius: x.hypot(y) })
 }
 
-/// Looks across the rim in every direction in which it is visible.
-fn judge(reduced: &Reduced, circle: Circle, dark_outside: bool) -> Fit {
+/// Looks across the rim in every direction in which it is visible. A rim that shows counts for the circle, a visible place
+/// where none shows against it.
+fn judge(reduced: &Reduced, circle: Circle, dark_outside: bool, count: usize) -> Fit {
     let sign = if dark_outside { 1.0 } else { -1.0 };
     let (mut visible, mut supported, mut score) = (0, 0, 0.0);
-    for [x, y] in directions() {
-        let at = |distance: f64| [circle.centre[0] + x * distance, circle.centre[1] + y * distance];
-        let [outer_x, outer_y] = at(circle.radius + 2.0);
-        if !reduced.holds(outer_x, outer_y, 0.5) {
-            continue;
-        }
-        let [inner_x, inner_y] = at(circle.radius - 2.0);
-        let contrast = sign * (reduced.brightness_at(inner_x, inner_y) - reduced.brightness_at(outer_x, outer_y));
+    for direction in directions(count) {
+        let Some(contrast) = contrast_across(reduced, &circle, direction, NEAR) else { continue };
         visible += 1;
-        supported += usize::from(contrast > FULL_CONTRAST / 2.0);
-        score += f64::from((contrast / FULL_CONTRAST).clamp(-1.0, 1.0));
+        let near = sign * contrast / FULL_CONTRAST;
+        let wide = || contrast_across(reduced, &circle, direction, WIDE * circle.radius);
+        if near > 0.5 {
+            supported += 1;
+            score += f64::from(near.min(1.0));
+        } else if wide().is_some_and(|contrast| sign * contrast > 2.0 * FULL_CONTRAST) {
+            supported += 1;
+            score += 0.3;
+        } else {
+            score -= 1.0;
+        }
     }
     let share = |part: usize, all: usize| if all == 0 { 0.0 } else { part as f64 / all as f64 };
     Fit {
         circle,
-        visible: share(visible, DIRECTIONS),
+        visible: share(visible, count),
         supported: share(supported, visible),
         dark_outside,
-        score: score / DIRECTIONS as f64,
+        score: score / count as f64,
     }
 }
 
-fn directions() -> impl Iterator<Item = [f64; 2]> {
-    (0..DIRECTIONS).map(|index| {
-        let (y, x) = (std::f64::consts::TAU * index as f64 / DIRECTIONS as f64).sin_cos();
+/// Brightness `reach` pixels inside the rim minus that outside; nothing where the rim is not visible: outside the photograph,
+/// or where it was cut and filled with black or is too dark to tell.
+fn contrast_across(reduced: &Reduced, circle: &Circle, [x, y]: [f64; 2], reach: f64) -> Option<f32> {
+    let at = |distance: f64| [circle.centre[0] + x * distance, circle.centre[1] + y * distance];
+    let [outer_x, outer_y] = at(circle.radius + reach);
+    if !reduced.holds(outer_x, outer_y, 0.5) {
+        return None;
+    }
+    let [inner_x, inner_y] = at(circle.radius - reach);
+    let (inner, outer) = (reduced.brightness_at(inner_x, inner_y), reduced.brightness_at(outer_x, outer_y));
+    (inner.max(outer) >= BLACK).then_some(inner - outer)
+}
+
+fn directions(count: usize) -> impl Iterator<Item = [f64; 2]> {
+    (0..count).map(move |index| {
+        let (y, x) = (std::f64::consts::TAU * index as f64 / count as f64).sin_cos();
         [x, y]
     })
 }
@@ -168,15 +204,15 @@ fn refine(reduced: &Reduced, hypothesis: Fit) -> Option<Fit> {
         let points = steepest_points(reduced, &circle, hypothesis.dark_outside, window);
         circle = least_squares(circle, &points, window / 2.0)?;
     }
-    plausible(reduced, &circle).then(|| judge(reduced, circle, hypothesis.dark_outside))
+    plausible(reduced, &circle).then(|| judge(reduced, circle, hypothesis.dark_outside, DIRECTIONS))
 }
 
 /// In each direction the point near the rim where brightness changes most in the right sense, with that slope as its weight.
 fn steepest_points(reduced: &Reduced, circle: &Circle, dark_outside: bool, window: f64) -> Vec<([f64; 2], f64)> {
-    const STEP: f64 = 0.25;
+    const STEP: f64 = 0.5;
     let sign = if dark_outside { 1.0 } else { -1.0 };
     let steps = (window / STEP) as i32;
-    directions()
+    directions(DIRECTIONS)
         .filter_map(|[x, y]| {
             let at = |distance: f64| [circle.centre[0] + x * distance, circle.centre[1] + y * distance];
             let value = |distance: f64| {
