@@ -1,27 +1,38 @@
 //! A [`Plan`] comes in; executors on candle's tensors go out: CUDA and Metal, and candle's CPU as an oracle for tests.
+//!
+//! Composed of operations that candle has on every device: its forward convolution, views, comparisons and sums. Matrix
+//! products stay in f32: candle allows TF32 only where a program asks for it, and this one does not (one gradient in TF32
+//! is off by a tenth).
+
+mod convolution;
+mod executor;
+mod pool;
+mod program;
+mod slide;
 
 use std::sync::Arc;
 
+use candle_core::{Device, WithDType};
+pub use executor::CandleExecutor;
+use program::Program;
+
 use super::plan::Plan;
+use super::real::Real;
 use super::{Executor, Model, Network, NnError};
 
 /// A network with weights on one of candle's devices.
 #[derive(Debug)]
 pub struct CandleModel {
     network: Network,
+    program: Arc<Program>,
     weights_hash: String,
 }
 
 impl CandleModel {
     /// Copies the weights to the device. `weights_hash` is the SHA-256 of the weights in the manifest.
-    pub fn new(
-        network: Network,
-        plan: Arc<Plan<f32>>,
-        device: &candle_core::Device,
-        weights_hash: String,
-    ) -> Result<Self, NnError> {
-        let _ = (plan, device);
-        Ok(Self { network, weights_hash })
+    pub fn new(network: Network, plan: &Plan<f32>, device: &Device, weights_hash: String) -> Result<Self, NnError> {
+        let program = Program::new(plan, device).map_err(failed)?;
+        Ok(Self { network, program: Arc::new(program), weights_hash })
     }
 }
 
@@ -38,7 +49,21 @@ impl Model for CandleModel {
         "f32"
     }
 
-    fn executor(&self, _rows: usize) -> Result<Box<dyn Executor>, NnError> {
-        Err(NnError::Device("networks on a card are not written yet; choose --device cpu".to_owned()))
+    fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError> {
+        Ok(Box::new(CandleExecutor::of(Arc::clone(&self.program), rows)))
     }
+}
+
+/// An executor of its own for `plan`, in f32 or f64.
+pub fn executor<T: Real + WithDType>(
+    plan: &Plan<T>,
+    device: &Device,
+    rows: usize,
+) -> Result<CandleExecutor<T>, NnError> {
+    Ok(CandleExecutor::of(Arc::new(Program::new(plan, device).map_err(failed)?), rows))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
+fn failed(error: candle_core::Error) -> NnError {
+    NnError::Device(error.to_string())
 }

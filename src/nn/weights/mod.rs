@@ -163,7 +163,7 @@ pub fn load(folder: &Path, network: Network, device: &Device) -> Result<Arc<dyn 
 fn model(network: Network, plan: Plan<f32>, hash: String, device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
     Ok(match &device.candle {
         None => Arc::new(CpuModel::new(network, Arc::new(plan), hash)?),
-        Some(card) => Arc::new(CandleModel::new(network, Arc::new(plan), card, hash)?),
+        Some(card) => Arc::new(CandleModel::new(network, &plan, card, hash)?),
     })
 }
 

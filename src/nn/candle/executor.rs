@@ -1,0 +1,254 @@
+//! Rows of images come in; logits and gradients go out, a batch at a time, all of it on the device.
+//!
+//! Backward walks the plan itself: weights are frozen, so that candle's autograd would compute twice what is needed.
+//! Forward keeps one byte per ReLU and per maximum; a value is dropped after its last reader.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, WithDType};
+
+use super::pool;
+use super::program::{Program, Step, Work};
+use crate::nn::plan::StepId;
+use crate::nn::real::Real;
+use crate::nn::{At, Cotangent, Executor, Gradients, NnError};
+
+/// Runs a plan on one of candle's devices, in f32 or f64.
+#[derive(Debug)]
+pub struct CandleExecutor<T> {
+    program: Arc<Program>,
+    rows: usize,
+    number: PhantomData<fn() -> T>,
+}
+
+/// What forward keeps of a step for backward.
+enum Kept {
+    /// Where a ReLU let through, 1 in a byte.
+    Mask(Tensor),
+    /// Which value of each window was the largest.
+    Place(Tensor),
+}
+
+/// One forward pass.
+struct Forward {
+    /// `[rows, classes]`.
+    logits: Tensor,
+    /// By step; empty where backward needs nothing.
+    kept: Vec<Option<Kept>>,
+    /// The features' values, if they were asked for.
+    features: Option<Tensor>,
+}
+
+impl<T: Real + WithDType> CandleExecutor<T> {
+    pub(super) fn of(program: Arc<Program>, rows: usize) -> Self {
+        Self { program, rows: rows.max(1), number: PhantomData }
+    }
+
+    fn row(&self) -> usize {
+        self.program.side * self.program.side * 3
+    }
+
+    /// `[rows, 3, side, side]` on the device.
+    fn upload(&self, images: &[T]) -> Result<Tensor> {
+        let side = self.program.side;
+        let shape = (images.len() / self.row(), side, side, 3);
+        Tensor::from_slice(images, shape, &self.program.device)?.permute((0, 3, 1, 2))?.contiguous()
+    }
+
+    fn forward(&self, images: &[T], keep_from: Option<StepId>) -> Result<Forward> {
+        let Program { steps, last_reader, features, .. } = &*self.program;
+        let image = self.upload(images)?;
+        let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
+        let mut forward = Forward { logits: image.clone(), kept: Vec::with_capacity(steps.len()), features: None };
+        for (id, step) in steps.iter().enumerate() {
+            let (value, kept) = run::<T>(step, &image, &values)?;
+            forward.kept.push(kept.filter(|_| keep_from.is_some_and(|from| id > from)));
+            if id == *features && keep_from == Some(id) {
+                forward.features = Some(value.clone());
+            }
+            if id + 1 == steps.len() {
+                forward.logits = value.flatten_from(1)?;
+            }
+            values[id] = Some(value);
+            let read = step.inputs.iter().copied().chain(residual(step));
+            read.filter(|&input| last_reader[input] == id).for_each(|input| values[input] = None);
+        }
+        Ok(forward)
+    }
+
+    /// From the derivative by the logits to the one by the value of step `to`, or by the image if that is the first step.
+    fn backward(&self, derivative: Tensor, kept: &[Option<Kept>], to: StepId) -> Result<Tensor> {
+        let steps = &self.program.steps;
+        let mut gradients: Vec<Option<Tensor>> = vec![None; steps.len()];
+        let last = steps.len() - 1;
+        gradients[last] = Some(derivative.unsqueeze(2)?.unsqueeze(3)?);
+        for id in (to + 1..steps.len()).rev() {
+            if let Some(gradient) = gradients[id].take() {
+                for (input, part) in self.back(id, gradient, kept[id].as_ref())? {
+                    gradients[input] = Some(match gradients[input].take() {
+                        Some(sum) => (sum + part)?,
+                        None => part,
+                    });
+                }
+            }
+        }
+        let missing = || candle_core::Error::Msg(format!("no way leads back from the logits to step {to}"));
+        let gradient = gradients[to].take().ok_or_else(missing)?;
+        match &steps[to].work {
+            Work::Preprocess(preprocess) => preprocess.backward(&gradient),
+            _ => Ok(gradient),
+        }
+    }
+
+    /// What one step sends back to each of its inputs.
+    fn back(&self, id: StepId, gradient: Tensor, kept: Option<&Kept>) -> Result<Vec<(StepId, Tensor)>> {
+        let steps = &self.program.steps;
+        let size = |id: StepId| [steps[id].shape[0], steps[id].shape[1]];
+        let step = &steps[id];
+        let Some(&input) = step.inputs.first() else { return Ok(Vec::new()) };
+        Ok(match &step.work {
+            Work::Preprocess(_) => Vec::new(),
+            Work::Convolution { weights, residual, .. } => {
+                let gradient = match kept {
+                    Some(Kept::Mask(mask)) => mask.where_cond(&gradient, &gradient.zeros_like()?)?,
+                    _ => gradient,
+                };
+                let to_input = weights.backward::<T>(&gradient, size(input))?;
+                residual.map(|residual| (residual, gradient)).into_iter().chain([(input, to_input)]).collect()
+            }
+            Work::MaxPool(window) => match kept {
+                Some(Kept::Place(place)) => vec![(input, pool::max_backward(&gradient, place, *window, size(input))?)],
+                _ => Vec::new(),
+            },
+            Work::AvgPool(pool) => vec![(input, pool.backward(&gradient, size(input))?)],
+            Work::Concat => {
+                let mut from = 0;
+                let mut parts = Vec::with_capacity(step.inputs.len());
+                for &input in &step.inputs {
+                    let channels = steps[input].shape[2];
+                    parts.push((input, gradient.narrow(1, from, channels)?.contiguous()?));
+                    from += channels;
+                }
+                parts
+            }
+            Work::GlobalAvgPool => {
+                let [height, width] = size(input);
+                let (rows, channels, _, _) = gradient.dims4()?;
+                let share = (gradient / (height * width) as f64)?;
+                vec![(input, share.broadcast_as((rows, channels, height, width))?.contiguous()?)]
+            }
+        })
+    }
+
+    fn value_and_gradient_of(&self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>> {
+        let program = &self.program;
+        let to = match at {
+            At::Input => 0,
+            At::Features => program.features,
+        };
+        let forward = self.forward(images, Some(to))?;
+        let logits = to_host::<T>(&forward.logits)?;
+        let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
+            logits.chunks_exact(program.classes).map(cotangent).unzip();
+        let derivatives: Vec<T> = derivatives.into_iter().flatten().map(<T as Real>::from_f64).collect();
+        let derivative = Tensor::from_vec(derivatives, (values.len(), program.classes), &program.device)?;
+        let gradient = channels_last(&self.backward(derivative, &forward.kept, to)?)?;
+        let activation = forward.features.map_or_else(|| Ok(Vec::new()), |features| channels_last(&features))?;
+        let shape = if to == 0 { [program.side, program.side, 3] } else { program.steps[to].shape };
+        Ok(Gradients { logits, values, gradient, activation, shape })
+    }
+
+    /// Cuts the rows into batches, after a look at their size.
+    fn batches<'a>(&self, images: &'a [T]) -> std::result::Result<std::slice::Chunks<'a, T>, NnError> {
+        let expected = self.row();
+        if images.len().is_multiple_of(expected) {
+            Ok(images.chunks(expected * self.rows))
+        } else {
+            Err(NnError::Shape { expected, given: images.len() })
+        }
+    }
+}
+
+/// A step's value and what backward needs of it.
+fn run<T: Real + WithDType>(step: &Step, image: &Tensor, values: &[Option<Tensor>]) -> Result<(Tensor, Option<Kept>)> {
+    let value = |id: StepId| {
+        values[id].as_ref().ok_or_else(|| candle_core::Error::Msg(format!("the value of step {id} is gone")))
+    };
+    let input = || step.inputs.first().map_or(Ok(image), |&id| value(id));
+    Ok(match &step.work {
+        Work::Preprocess(preprocess) => (preprocess.forward(image)?, None),
+        Work::Convolution { weights, residual, relu } => {
+            let mut y = weights.forward::<T>(input()?)?;
+            if let Some(residual) = residual {
+                y = (y + value(*residual)?)?;
+            }
+            if *relu { (y.relu()?, Some(Kept::Mask(y.gt(0.0)?))) } else { (y, None) }
+        }
+        Work::MaxPool(window) => {
+            let (y, place) = pool::max::<T>(input()?, *window, [step.shape[0], step.shape[1]])?;
+            (y, Some(Kept::Place(place)))
+        }
+        Work::AvgPool(pool) => (pool.forward::<T>(input()?)?, None),
+        Work::Concat => {
+            let inputs = step.inputs.iter().map(|&id| value(id)).collect::<Result<Vec<_>>>()?;
+            (Tensor::cat(&inputs, 1)?, None)
+        }
+        Work::GlobalAvgPool => (input()?.mean_keepdim((2, 3))?, None),
+    })
+}
+
+fn residual(step: &Step) -> Option<StepId> {
+    if let Work::Convolution { residual, .. } = &step.work { *residual } else { None }
+}
+
+/// `[rows, height, width, channels]`, row by row.
+fn channels_last<T: WithDType>(x: &Tensor) -> Result<Vec<T>> {
+    x.permute((0, 2, 3, 1))?.contiguous()?.flatten_all()?.to_vec1()
+}
+
+fn to_host<T: Real + WithDType>(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(x.flatten_all()?.to_vec1::<T>()?.into_iter().map(<T as Real>::to_f64).collect())
+}
+
+impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
+    fn side(&self) -> usize {
+        self.program.side
+    }
+
+    fn classes(&self) -> usize {
+        self.program.classes
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn logits(&mut self, images: &[T]) -> std::result::Result<Vec<f64>, NnError> {
+        let batches = self.batches(images)?;
+        let logits = batches.map(|batch| to_host::<T>(&self.forward(batch, None)?.logits)).collect::<Result<Vec<_>>>();
+        Ok(logits.map_err(super::failed)?.concat())
+    }
+
+    fn value_and_gradient(
+        &mut self,
+        images: &[T],
+        at: At,
+        cotangent: &Cotangent,
+    ) -> std::result::Result<Gradients<T>, NnError> {
+        let mut all: Option<Gradients<T>> = None;
+        for batch in self.batches(images)? {
+            let part = self.value_and_gradient_of(batch, at, cotangent).map_err(super::failed)?;
+            match &mut all {
+                Some(all) => {
+                    all.logits.extend(part.logits);
+                    all.values.extend(part.values);
+                    all.gradient.extend(part.gradient);
+                    all.activation.extend(part.activation);
+                }
+                None => all = Some(part),
+            }
+        }
+        all.ok_or(NnError::Shape { expected: self.row(), given: 0 })
+    }
+}

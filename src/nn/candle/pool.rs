@@ -1,0 +1,112 @@
+//! Pools with padding and overlapping windows and their gradients, neither of which candle has.
+
+use candle_core::{DType, Device, Result, Tensor, WithDType};
+
+use super::slide::{AXES, every, place, spread, surround};
+use crate::nn::graph::{Padding, Window};
+use crate::nn::real::Real;
+
+/// The largest value of each window and which of the window's values it is (the first, if several are equal).
+pub(super) fn max<T: Real + WithDType>(x: &Tensor, window: Window, output: [usize; 2]) -> Result<(Tensor, Tensor)> {
+    let x = surround(x, window.padding, T::LEAST)?;
+    let mut best = at(&x, window, output, 0)?;
+    let mut place = Tensor::zeros(best.shape(), DType::U8, x.device())?;
+    for index in 1..window.kernel[0] * window.kernel[1] {
+        let candidate = at(&x, window, output, index)?;
+        let better = candidate.gt(&best)?;
+        best = better.where_cond(&candidate, &best)?;
+        let here = Tensor::full(index as u8, place.shape(), x.device())?;
+        place = better.where_cond(&here, &place)?;
+    }
+    Ok((best, place))
+}
+
+/// The gradient by an input of `size`.
+pub(super) fn max_backward(gradient: &Tensor, place: &Tensor, window: Window, size: [usize; 2]) -> Result<Tensor> {
+    let nought = gradient.zeros_like()?;
+    let mut sum: Option<Tensor> = None;
+    for index in 0..window.kernel[0] * window.kernel[1] {
+        let here = place.eq(index as u8)?.where_cond(gradient, &nought)?;
+        let offset = [index / window.kernel[1], index % window.kernel[1]];
+        let mut part = here;
+        for i in 0..2 {
+            part = self::place(&spread(&part, AXES[i], window.stride)?, AXES[i], offset[i], padded(window, size)[i])?;
+        }
+        sum = Some(match sum {
+            Some(sum) => (sum + part)?,
+            None => part,
+        });
+    }
+    sum.map_or_else(|| gradient.zeros_like(), |sum| without_edges(&sum, window.padding, size))
+}
+
+/// An average pool with the factor of each output: one over the number of values that count.
+#[derive(Debug)]
+pub(super) struct AvgPool {
+    window: Window,
+    /// `[1, 1, height, width]` of the output.
+    factor: Tensor,
+}
+
+impl AvgPool {
+    pub(super) fn new<T: Real + WithDType>(
+        window: Window,
+        count_padding: bool,
+        (size, output): ([usize; 2], [usize; 2]),
+        device: &Device,
+    ) -> Result<Self> {
+        let before = [window.padding.top, window.padding.left];
+        let counted = |i: usize, at: usize| {
+            let (from, to) = (at * window.stride, at * window.stride + window.kernel[i]);
+            if count_padding { to - from } else { to.min(before[i] + size[i]) - from.max(before[i]) }
+        };
+        let factors: Vec<T> = (0..output[0])
+            .flat_map(|y| (0..output[1]).map(move |x| (y, x)))
+            .map(|(y, x)| <T as Real>::from_f64(1.0 / (counted(0, y) * counted(1, x)) as f64))
+            .collect();
+        Ok(Self { window, factor: Tensor::from_vec(factors, (1, 1, output[0], output[1]), device)? })
+    }
+
+    /// The mean of each window: sums along one axis, then along the other.
+    pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
+        let mut sum = surround(x, self.window.padding, T::ZERO)?;
+        for (i, axis) in AXES.into_iter().enumerate() {
+            let count = self.factor.dim(axis)?;
+            let parts = (0..self.window.kernel[i]).map(|from| every(&sum, axis, from, count, self.window.stride));
+            sum = add_all(parts)?;
+        }
+        sum.broadcast_mul(&self.factor)
+    }
+
+    /// The gradient by an input of `size`.
+    pub(super) fn backward(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+        let mut sum = gradient.broadcast_mul(&self.factor)?;
+        for (i, axis) in AXES.into_iter().enumerate() {
+            let gradient = spread(&sum, axis, self.window.stride)?;
+            let length = padded(self.window, size)[i];
+            sum = add_all((0..self.window.kernel[i]).map(|from| place(&gradient, axis, from, length)))?;
+        }
+        without_edges(&sum, self.window.padding, size)
+    }
+}
+
+/// Value `index` of every window, row by row within the window.
+fn at(x: &Tensor, window: Window, output: [usize; 2], index: usize) -> Result<Tensor> {
+    let offset = [index / window.kernel[1], index % window.kernel[1]];
+    let rows = every(x, AXES[0], offset[0], output[0], window.stride)?;
+    every(&rows, AXES[1], offset[1], output[1], window.stride)?.contiguous()
+}
+
+fn add_all(mut parts: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
+    let first = parts.next().ok_or_else(|| candle_core::Error::Msg("a window without values".to_owned()))?;
+    parts.fold(first, |sum, part| sum? + part?)
+}
+
+fn padded(window: Window, size: [usize; 2]) -> [usize; 2] {
+    let Padding { top, bottom, left, right } = window.padding;
+    [size[0] + top + bottom, size[1] + left + right]
+}
+
+fn without_edges(x: &Tensor, padding: Padding, size: [usize; 2]) -> Result<Tensor> {
+    x.narrow(AXES[0], padding.top, size[0])?.narrow(AXES[1], padding.left, size[1])
+}
