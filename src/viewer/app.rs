@@ -22,7 +22,8 @@ impl App {
     pub fn new(creation: &eframe::CreationContext, session: Session, samples: PathBuf, paths: Vec<PathBuf>) -> Self {
         let settings: Settings =
             creation.storage.and_then(|storage| eframe::get_value(storage, settings::KEY)).unwrap_or_default();
-        let screen = Screen::new(&creation.egui_ctx, &settings);
+        theme::install(&creation.egui_ctx);
+        let screen = Screen::new(&settings);
         session.open(if paths.is_empty() { vec![samples.clone()] } else { paths });
         Self { screen, session, dialogs: Dialogs::default(), samples }
     }

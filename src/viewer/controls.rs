@@ -6,20 +6,13 @@ use egui::{Align2, Painter, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInf
 use super::commands::{self, Command};
 use super::model::Model;
 use super::theme;
-use super::tokens::{STEP, font, radius, size};
+use super::tokens::{STEP, bar, control, font, key, menu, radius, size, stroke};
 use super::widgets::{self, Dropdown, Segment};
 use crate::attribution::colormap::Colormap;
 use crate::attribution::heatmap::Sign;
 use crate::attribution::{Baseline, Method};
 use crate::grading::{Grade, Output, Target};
 use crate::nn::Network;
-
-/// From the row's edges.
-const MARGIN: f32 = 14.0;
-/// The button that shows the colours.
-const SWATCH: f32 = 46.0;
-/// `100 %`.
-const PERCENT: f32 = 38.0;
 
 /// How much room there is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,19 +30,20 @@ impl Room {
     const ALL: [Self; 4] = [Self::Ample, Self::Less, Self::Little, Self::Least];
 
     fn slider(self) -> f32 {
-        if self < Self::Little { size::SLIDER } else { 0.6 * size::SLIDER }
+        if self < Self::Little { size::SLIDER } else { control::SLIDER_SHARE * size::SLIDER }
     }
 
     fn gap(self) -> f32 {
-        if self < Self::Little { 14.0 } else { 2.0 * STEP }
+        if self < Self::Little { control::GAP } else { 2.0 * STEP }
     }
 }
 
 /// Draws the row into `rect`.
 pub fn show(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) {
     let painter = ui.painter().clone();
-    let fits =
-        |room: &Room| left_width(&painter, *room) + right_width(&painter, model, *room) + 2.0 * MARGIN + room.gap();
+    let fits = |room: &Room| {
+        left_width(&painter, *room) + right_width(&painter, model, *room) + 2.0 * bar::MARGIN + room.gap()
+    };
     let room = Room::ALL.into_iter().find(|room| fits(room) <= rect.width()).unwrap_or(Room::Least);
     drawing(ui, rect, model, room, commands);
     explained(ui, rect, model, room, commands);
@@ -60,9 +54,9 @@ fn drawing(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut Ve
     let palette = theme::palette(ui.ctx());
     let painter = ui.painter().clone();
     let y = rect.center().y;
-    let mut x = rect.left() + MARGIN;
+    let mut x = rect.left() + bar::MARGIN;
     let label = painter.text(pos2(x, y), Align2::LEFT_CENTER, "Overlay", theme::text_small(), palette.dim);
-    x = label.right() + 10.0;
+    x = label.right() + control::PADDING;
     let opacity = model.overlay.effective_opacity();
     let (response, moved) = widgets::slider(ui, pos2(x, y), room.slider(), opacity, "Overlay opacity");
     commands.extend(moved.map(Command::Opacity));
@@ -75,11 +69,11 @@ fn drawing(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut Ve
         theme::font_id(font::TEXT, theme::Weight::Medium),
         palette.text,
     );
-    x += PERCENT;
+    x += control::PERCENT;
     if room == Room::Ample {
         x += STEP;
         let width = widgets::key_cap_width(&painter, "Space");
-        let area = Rect::from_min_max(pos2(x, y - 9.0), pos2(x + width, y + 9.0));
+        let area = Rect::from_min_max(pos2(x, y - key::SIZE / 2.0), pos2(x + width, y + key::SIZE / 2.0));
         widgets::key_cap(&painter, pos2(x + width, y), "Space", palette.dim, palette.line);
         let response = ui.interact(area, ui.scope_id().with("toggle"), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Overlay on or off"));
@@ -114,31 +108,41 @@ fn signs(model: &Model) -> Vec<Segment<'static>> {
 fn left_width(painter: &Painter, room: Room) -> f32 {
     let word = |words: &str| theme::line(painter, words, theme::text_small(), egui::Color32::WHITE).size().x;
     let key = if room == Room::Ample { widgets::key_cap_width(painter, "Space") + STEP } else { 0.0 };
-    let signs: f32 = SIGNS.iter().map(|(_, label)| word(label) + 20.0).sum();
-    word("Overlay") + 10.0 + room.slider() + 2.0 * STEP + PERCENT + key + room.gap() + signs + 2.0 * STEP + SWATCH
+    let signs: f32 = SIGNS.iter().map(|(_, label)| word(label) + 2.0 * control::PADDING).sum();
+    word("Overlay")
+        + control::PADDING
+        + room.slider()
+        + 2.0 * STEP
+        + control::PERCENT
+        + key
+        + room.gap()
+        + signs
+        + 2.0 * STEP
+        + control::SWATCH[0]
 }
 
 /// A button that shows the colours and opens a list of others.
 fn colours(ui: &mut Ui, left: egui::Pos2, model: &Model, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui.ctx());
     let painter = ui.painter().clone();
-    let rect = Rect::from_min_size(pos2(left.x, left.y - size::CONTROL / 2.0), vec2(SWATCH, size::CONTROL));
+    let [width, free] = control::SWATCH;
+    let rect = Rect::from_min_size(pos2(left.x, left.y - size::CONTROL / 2.0), vec2(width, size::CONTROL));
     let response = ui.interact(rect, ui.scope_id().with("colours"), Sense::click());
     let entry = commands::entry(Command::Colormap(model.overlay.colormap));
     let name = entry.map_or("", |entry| entry.name);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Colours of the map: {name}")));
     let line = if response.hovered() { palette.faint } else { palette.line };
-    painter.rect(rect, radius::CONTROL, palette.field, Stroke::new(1.0, line), StrokeKind::Inside);
-    let swatch = Rect::from_min_max(rect.min + vec2(8.0, 8.0), pos2(rect.right() - 22.0, rect.bottom() - 8.0));
+    painter.rect(rect, radius::CONTROL, palette.field, Stroke::new(stroke::HAIR, line), StrokeKind::Inside);
+    let swatch = Rect::from_min_max(rect.min, pos2(rect.right() - control::ARROW + free, rect.bottom())).shrink(free);
     for (place, colour) in swatch_colours(model.overlay.colormap).into_iter().enumerate() {
         let width = swatch.width() / 2.0;
         let half = Rect::from_min_size(swatch.min + vec2(width * place as f32, 0.0), vec2(width, swatch.height()));
         painter.rect_filled(half, 1, colour);
     }
-    widgets::chevron(&painter, pos2(rect.right() - 12.0, rect.center().y + 0.5), palette.dim);
+    widgets::chevron(&painter, pos2(rect.right() - control::ARROW_MIDDLE, rect.center().y), palette.dim);
     widgets::focus_ring(ui, &response, radius::CONTROL, palette);
-    let popup = egui::Popup::menu(&response).gap(6.0).show(|ui| {
-        ui.set_min_width(240.0);
+    let popup = egui::Popup::menu(&response).gap(menu::GAP).show(|ui| {
+        ui.set_min_width(menu::WIDTHS[1]);
         for colormap in [Colormap::CyanMagenta, Colormap::Viridis, Colormap::Cividis] {
             row(ui, Command::Colormap(colormap), None, model.overlay.colormap == colormap, commands);
         }
@@ -170,7 +174,7 @@ fn explained(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut 
     let painter = ui.painter().clone();
     let y = rect.center().y;
     let request = &model.request;
-    let mut x = rect.right() - MARGIN - right_width(&painter, model, room);
+    let mut x = rect.right() - bar::MARGIN - right_width(&painter, model, room);
 
     let segments = networks(model, room);
     if let Some(network) = widgets::segments(ui, pos2(x, y), &segments).and_then(|place| Network::ALL.get(place)) {
@@ -187,7 +191,7 @@ fn explained(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut 
     let label = method_label(request.method, room);
     let tooltip = commands::tooltip(Command::NextMethod);
     Dropdown { label, name: "Method", tooltip: &tooltip, enabled: true }.show(ui, pos2(x, y), |ui| {
-        ui.set_min_width(260.0);
+        ui.set_min_width(menu::WIDTHS[1]);
         for method in [Method::Ig, Method::GradCam] {
             row(ui, Command::Method(method), None, request.method == method, commands);
         }
@@ -197,7 +201,7 @@ fn explained(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut 
     let (label, enabled) = (baseline_label(request.baseline, room), request.method == Method::Ig);
     let tooltip = if enabled { "Where the path of integrated gradients starts" } else { "Grad-CAM has no baseline" };
     Dropdown { label, name: "Baseline", tooltip, enabled }.show(ui, pos2(x, y), |ui| {
-        ui.set_min_width(260.0);
+        ui.set_min_width(menu::WIDTHS[1]);
         for baseline in [Baseline::Blur, Baseline::Black, Baseline::Mean, Baseline::BlackWhite] {
             row(ui, Command::Baseline(baseline), None, request.baseline == baseline, commands);
         }
@@ -230,7 +234,7 @@ fn networks(model: &Model, room: Room) -> Vec<Segment<'_>> {
 
 /// The list of what can be explained.
 fn outputs(ui: &mut Ui, chosen: Output, commands: &mut Vec<Command>) {
-    ui.set_min_width(250.0);
+    ui.set_min_width(menu::WIDTHS[1]);
     let palette = theme::palette(ui.ctx());
     row(
         ui,
@@ -242,8 +246,8 @@ fn outputs(ui: &mut Ui, chosen: Output, commands: &mut Vec<Command>) {
     for (heading, output) in
         [("Probability of", Output::Probability as fn(Target) -> Output), ("Logit of", Output::Logit)]
     {
-        let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), 26.0), Sense::hover());
-        let left = pos2(line.left() + 28.0, line.bottom() - 10.0);
+        let (line, _) = ui.allocate_exact_size(vec2(ui.available_width(), menu::ROW), Sense::hover());
+        let left = pos2(line.left() + menu::TEXT, line.bottom() - menu::ROW / 2.0 + STEP / 2.0);
         ui.painter().text(left, Align2::LEFT_CENTER, heading, theme::small(), palette.dim);
         let targets = std::iter::once(Target::Predicted).chain(Grade::ALL.map(Target::Grade));
         for target in targets {

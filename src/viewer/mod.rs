@@ -42,7 +42,8 @@ pub fn run(home: Home, device: DeviceChoice, paths: Vec<PathBuf>) -> anyhow::Res
         .with_app_id("diaret")
         .with_inner_size(FIRST)
         .with_min_inner_size(SMALLEST)
-        .with_drag_and_drop(true);
+        .with_drag_and_drop(true)
+        .with_icon(icon());
     // Dithering is noise by place on the screen: with it the two panes would differ where their photographs are equal.
     let options =
         eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, dithering: false, ..Default::default() };
@@ -55,4 +56,16 @@ pub fn run(home: Home, device: DeviceChoice, paths: Vec<PathBuf>) -> anyhow::Res
     eframe::run_native("diaret", options, create).map_err(|error| {
         anyhow::anyhow!("the window could not be opened: {error}; without a display, `diaret grade` works")
     })
+}
+
+/// The window's icon; none where its file is damaged.
+fn icon() -> egui::IconData {
+    let bytes = include_bytes!("../../assets/icon/diaret-256.png");
+    image::load_from_memory(bytes).map_or_else(
+        |_| egui::IconData::default(),
+        |image| {
+            let image = image.into_rgba8();
+            egui::IconData { width: image.width(), height: image.height(), rgba: image.into_raw() }
+        },
+    )
 }

@@ -3,15 +3,8 @@
 use egui::{Align2, Frame, Id, Key, Margin, Rect, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::commands::{self, Command, Entry};
-use super::tokens::{Palette as Colours, STEP, font, radius};
+use super::tokens::{Palette as Colours, STEP, float, font, radius, stroke};
 use super::{theme, widgets};
-
-/// Its width.
-const WIDTH: f32 = 560.0;
-/// A row.
-const ROW: f32 = 34.0;
-/// Rows in view.
-const ROWS: f32 = 10.0;
 
 /// What a person has typed and where the choice stands.
 #[derive(Default)]
@@ -52,10 +45,11 @@ impl Palette {
             Some(entry) if entered => Answer::Do(entry.command),
             _ => Answer::Open,
         };
-        let area = egui::Modal::default_area(Id::unique("command palette")).anchor(Align2::CENTER_TOP, vec2(0.0, 96.0));
+        let area = egui::Modal::default_area(Id::unique("command palette"))
+            .anchor(Align2::CENTER_TOP, vec2(0.0, float::PALETTE_TOP));
         let modal =
             egui::Modal::new(Id::unique("command palette")).area(area).frame(frame(colours)).show(ui.ctx(), |ui| {
-                ui.set_width(WIDTH);
+                ui.set_width(float::PALETTE);
                 ui.spacing_mut().item_spacing.y = 0.0;
                 self.field(ui, colours);
                 if let Some(command) = self.rows(ui, &found, moved != 0, colours) {
@@ -68,10 +62,10 @@ impl Palette {
     fn field(&mut self, ui: &mut Ui, colours: &Colours) {
         let before = self.words.clone();
         let edit = egui::TextEdit::singleline(&mut self.words)
-            .frame(Frame::new().inner_margin(Margin::symmetric(16, 13)))
+            .frame(Frame::new().inner_margin(Margin::symmetric(float::PALETTE_MARGIN as i8, 3 * STEP as i8)))
             .font(theme::font_id(font::NAME, theme::Weight::Regular))
             .hint_text(egui::RichText::new("What would you like to do?").color(colours.faint))
-            .desired_width(WIDTH);
+            .desired_width(float::PALETTE);
         let response = ui.add(edit).accessible_name("Find a command");
         if !self.open {
             response.request_focus();
@@ -86,16 +80,16 @@ impl Palette {
 
     fn rows(&mut self, ui: &mut Ui, found: &[&'static Entry], reveal: bool, colours: &Colours) -> Option<Command> {
         if found.is_empty() {
-            let (rect, _) = ui.allocate_exact_size(vec2(WIDTH, 1.5 * ROW), Sense::hover());
+            let (rect, _) = ui.allocate_exact_size(vec2(float::PALETTE, 1.5 * float::PALETTE_ROW), Sense::hover());
             widgets::centred(ui.painter(), rect.center(), "No command has these words", theme::text(), colours.dim);
             return None;
         }
         let mut clicked = None;
-        let height = ROW * ROWS.min(found.len() as f32) + 2.0 * STEP;
+        let height = float::PALETTE_ROW * float::PALETTE_ROWS.min(found.len()) as f32 + 2.0 * STEP;
         egui::ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
             ui.add_space(STEP);
             for (place, entry) in found.iter().enumerate() {
-                let (rect, response) = ui.allocate_exact_size(vec2(WIDTH, ROW), Sense::click());
+                let (rect, response) = ui.allocate_exact_size(vec2(float::PALETTE, float::PALETTE_ROW), Sense::click());
                 let chosen = place == self.chosen;
                 response.widget_info(|| WidgetInfo::selected(Role::ListBoxOption, true, chosen, entry.name));
                 if response.hovered() && ui.input(|input| input.pointer.delta() != egui::Vec2::ZERO) {
@@ -119,7 +113,7 @@ impl Palette {
 pub fn frame(colours: &Colours) -> Frame {
     Frame::new()
         .fill(colours.panel)
-        .stroke(Stroke::new(1.0, colours.line))
+        .stroke(Stroke::new(stroke::HAIR, colours.line))
         .corner_radius(radius::LARGE)
         .shadow(egui::Shadow { offset: [0, 16], blur: 48, spread: 0, color: colours.shadow })
 }
@@ -127,19 +121,25 @@ pub fn frame(colours: &Colours) -> Frame {
 fn draw(ui: &Ui, rect: Rect, entry: &Entry, chosen: bool, colours: &Colours) {
     let painter = ui.painter();
     if chosen {
-        painter.rect_filled(rect.shrink2(vec2(6.0, 1.0)), radius::CONTROL, colours.accent_quiet);
+        painter.rect_filled(rect.shrink2(vec2(STEP, stroke::HAIR)), radius::CONTROL, colours.accent_quiet);
     }
     let y = rect.center().y;
     let group = theme::line(painter, entry.group.label(), theme::small(), colours.faint);
-    painter.galley(pos2(rect.left() + 16.0, y - group.size().y / 2.0), group, colours.faint);
-    let name = painter.text(pos2(rect.left() + 84.0, y), Align2::LEFT_CENTER, entry.name, theme::text(), colours.text);
-    let mut right = rect.right() - 16.0;
+    painter.galley(pos2(rect.left() + float::PALETTE_MARGIN, y - group.size().y / 2.0), group, colours.faint);
+    let name = painter.text(
+        pos2(rect.left() + float::PALETTE_NAME, y),
+        Align2::LEFT_CENTER,
+        entry.name,
+        theme::text(),
+        colours.text,
+    );
+    let mut right = rect.right() - float::PALETTE_MARGIN;
     if let Some(key) = entry.key() {
-        right = widgets::key_cap(painter, pos2(right, y), &key, colours.dim, colours.line) - 12.0;
+        right = widgets::key_cap(painter, pos2(right, y), &key, colours.dim, colours.line) - 3.0 * STEP;
     }
-    let left = name.right() + 12.0;
+    let left = name.right() + 3.0 * STEP;
     let note = theme::line_within(painter, entry.explains, theme::small(), colours.dim, (right - left).max(0.0));
-    painter.galley(pos2(left, y - note.size().y / 2.0 + 0.5), note, colours.dim);
+    painter.galley(pos2(left, y - note.size().y / 2.0), note, colours.dim);
 }
 
 /// The commands that have every word typed somewhere in name, explanation or heading; where a name begins with them, first.

@@ -69,9 +69,8 @@ pub struct Asked {
 }
 
 impl Screen {
-    /// An empty screen with a person's choices. Fonts and styles go into `context`.
-    pub fn new(context: &egui::Context, settings: &Settings) -> Self {
-        theme::install(context);
+    /// An empty screen with a person's choices, for a context that [`theme::install`] has been given to.
+    pub fn new(settings: &Settings) -> Self {
         Self {
             model: Model::new(settings),
             panes: Panes::default(),

@@ -5,30 +5,27 @@ use std::time::Duration;
 use egui::{Painter, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use super::model::Model;
-use super::tokens::{Palette, STEP};
+use super::tokens::{Palette, STEP, bar};
 use super::{theme, widgets};
 use crate::session::Progress;
 
 /// What takes less is not worth a word.
 const WORTH_SAYING: Duration = Duration::from_millis(500);
-/// The progress bar.
-const BAR: f32 = 120.0;
-/// From hint to hint.
-const GAP: f32 = 20.0;
 /// What this program is not; always there.
 const RESEARCH: &str = "Research use, not a medical device";
-/// Keys and what they do; the last ones go first where there is no room.
-const HINTS: [(&str, &str); 6] =
-    [("Ctrl+K", "all commands"), ("← →", "case"), ("Space", "overlay"), ("N", "network"), ("F", "fit"), ("Z", "1:1")];
+/// Keys and what they do, in the order of use.
+const HINTS: [&str; 6] = ["← → case", "Space overlay", "N network", "F fit", "Z 1:1", "Ctrl+K all commands"];
+/// Which of them goes first, second, ... where there is no room.
+const DROPPED: [usize; 6] = [4, 3, 2, 1, 0, 5];
 
 /// Draws it into `rect`.
 pub fn show(ui: &mut Ui, rect: Rect, model: &Model) {
     let palette = theme::palette(ui.ctx());
     let painter = ui.painter().clone();
-    let right = words_to_the_left(&painter, rect.right() - 14.0, rect, RESEARCH, palette) - GAP;
+    let right = words_to_the_left(&painter, rect.right() - bar::MARGIN, rect, RESEARCH, palette) - bar::GAP;
     let left = work(ui, rect, model, palette);
     let left = notice(ui, left, right, rect, model, palette);
-    hints(&painter, left + GAP, right, rect, palette);
+    hints(&painter, left + bar::GAP, right, rect, palette);
 }
 
 fn words_to_the_left(painter: &Painter, right: f32, rect: Rect, words: &str, palette: &Palette) -> f32 {
@@ -41,7 +38,7 @@ fn words_to_the_left(painter: &Painter, right: f32, rect: Rect, words: &str, pal
 /// What is under way, else how the map on screen was made. Gives its right edge.
 fn work(ui: &mut Ui, rect: Rect, model: &Model, palette: &Palette) -> f32 {
     let painter = ui.painter().clone();
-    let mut x = rect.left() + 14.0;
+    let mut x = rect.left() + bar::MARGIN;
     let mut spoken = Vec::new();
     let mut say = |words: String, font: egui::FontId, x: &mut f32| {
         let galley = theme::line(&painter, words.as_str(), font, palette.dim);
@@ -52,20 +49,21 @@ fn work(ui: &mut Ui, rect: Rect, model: &Model, palette: &Palette) -> f32 {
     };
     let under_way: Vec<_> = model.progress.iter().filter(|work| work.elapsed >= WORTH_SAYING).collect();
     for (place, work) in under_way.iter().take(2).enumerate() {
-        x += if place > 0 { GAP } else { 0.0 };
+        x += if place > 0 { bar::GAP } else { 0.0 };
         say(work.label.clone(), theme::small(), &mut x);
-        x += 12.0;
+        x += bar::WORD;
         if work.total > 0 {
-            let bar = Rect::from_min_size(pos2(x, rect.center().y - 1.5), vec2(BAR, 3.0));
-            widgets::progress_bar(&painter, bar, work.done as f32 / work.total as f32, palette);
-            x += BAR + 12.0;
+            let [width, height] = bar::PROGRESS;
+            let place = Rect::from_min_size(pos2(x, rect.center().y - height / 2.0), vec2(width, height));
+            widgets::progress_bar(&painter, place, work.done as f32 / work.total as f32, palette);
+            x += width + bar::WORD;
         }
         say(how_far(work), theme::small_medium(), &mut x);
     }
     if under_way.is_empty() {
         if let Some(words) = model.map.as_ref().filter(|map| map.finished).map(made) {
             say("Map".to_owned(), theme::small(), &mut x);
-            x += 12.0;
+            x += bar::WORD;
             say(words, theme::small_medium(), &mut x);
         }
     }
@@ -112,8 +110,8 @@ fn seconds(seconds: f64) -> String {
 fn notice(ui: &mut Ui, left: f32, right: f32, rect: Rect, model: &Model, palette: &Palette) -> f32 {
     let Some(notice) = model.notice.as_deref().or(nothing_runs(model)) else { return left };
     let painter = ui.painter();
-    let place = left + GAP;
-    let width = (right - place - GAP).max(0.0);
+    let place = left + bar::GAP;
+    let width = (right - place - bar::GAP).max(0.0);
     let galley = theme::line_within(painter, notice, theme::small(), palette.warn, width);
     let area = Rect::from_min_size(pos2(place, rect.center().y - galley.size().y / 2.0), galley.size());
     painter.galley(area.min, galley, palette.warn);
@@ -128,16 +126,22 @@ fn nothing_runs(model: &Model) -> Option<&'static str> {
     gone.then_some("No network is available: photographs are shown, but nothing is graded")
 }
 
-/// As many hints as there is room for, the most useful first; they stand at the right, in the order of use.
+/// As many hints as there is room for; they end where the research notice begins.
 fn hints(painter: &Painter, left: f32, right: f32, rect: Rect, palette: &Palette) {
-    let mut x = right;
-    for (key, does) in HINTS {
-        let galley = theme::line(painter, format!("{key} {does}"), theme::small(), palette.dim);
-        if x - galley.size().x < left {
-            return;
+    let galleys = HINTS.map(|hint| theme::line(painter, hint, theme::small(), palette.dim));
+    let mut width: f32 = galleys.iter().map(|galley| galley.size().x + bar::GAP).sum();
+    let mut kept = [true; HINTS.len()];
+    for hint in DROPPED {
+        if width <= right + bar::GAP - left {
+            break;
         }
-        x -= galley.size().x;
+        kept[hint] = false;
+        width -= galleys[hint].size().x + bar::GAP;
+    }
+    let mut x = right + bar::GAP - width;
+    for (galley, _) in galleys.into_iter().zip(kept).filter(|(_, kept)| *kept) {
+        let advance = galley.size().x + bar::GAP;
         painter.galley(pos2(x, rect.center().y - galley.size().y / 2.0), galley, palette.dim);
-        x -= GAP;
+        x += advance;
     }
 }

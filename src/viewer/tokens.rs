@@ -318,6 +318,146 @@ pub mod dock {
     pub const DASH: f32 = 4.0;
 }
 
+/// Lines, in points.
+pub mod stroke {
+    /// Between parts, around controls.
+    pub const HAIR: f32 = 1.0;
+    /// Small signs: arrows, crosses.
+    pub const SIGN: f32 = 1.3;
+    /// Ticks.
+    pub const TICK: f32 = 1.6;
+    /// Around what the keyboard has, around a place to drop files.
+    pub const FOCUS: f32 = 1.5;
+}
+
+/// A key as it stands on the keyboard.
+pub mod key {
+    /// Its height, and its least width.
+    pub const SIZE: f32 = 17.0;
+    /// Left and right of what it says.
+    pub const PADDING: f32 = 5.0;
+    /// Its corners.
+    pub const CORNER: u8 = 4;
+}
+
+/// A pill.
+pub mod pill {
+    /// Its height.
+    pub const HEIGHT: f32 = 24.0;
+    /// Left and right of what it says.
+    pub const PADDING: f32 = 11.0;
+    /// Between word and figure.
+    pub const GAP: f32 = 5.0;
+}
+
+/// Segments, buttons that open a list, sliders.
+pub mod control {
+    /// Left and right of what it says.
+    pub const PADDING: f32 = 10.0;
+    /// Right of what it says, for an arrow.
+    pub const ARROW: f32 = 24.0;
+    /// The middle of that arrow, from the right edge.
+    pub const ARROW_MIDDLE: f32 = 13.0;
+    /// Half an arrow's width; its height is half of that.
+    pub const ARROW_REACH: f32 = 3.5;
+    /// From a control to the next.
+    pub const GAP: f32 = 14.0;
+    /// A slider's rail.
+    pub const RAIL: f32 = 4.0;
+    /// Its knob's radius.
+    pub const KNOB: f32 = 6.5;
+    /// The figure beside it.
+    pub const PERCENT: f32 = 38.0;
+    /// The button that shows the map's colours, and what is left free around the colours.
+    pub const SWATCH: [f32; 2] = [46.0, 8.0];
+    /// Share of the slider that is left where there is little room.
+    pub const SLIDER_SHARE: f32 = 0.6;
+}
+
+/// Lists that open.
+pub mod menu {
+    /// A row.
+    pub const ROW: f32 = 28.0;
+    /// A row with a line that explains.
+    pub const TALL_ROW: f32 = 42.0;
+    /// The middle of a tick, from the row's left edge.
+    pub const TICK: f32 = 14.0;
+    /// The text, from the row's left edge.
+    pub const TEXT: f32 = 28.0;
+    /// Name and explanation, from a tall row's upper edge.
+    pub const LINES: [f32; 2] = [5.0, 23.0];
+    /// From the text to the key.
+    pub const KEY: f32 = 24.0;
+    /// From a control to the list it opens.
+    pub const GAP: f32 = 6.0;
+    /// Least widths: of orders, of choices, of what can be opened.
+    pub const WIDTHS: [f32; 3] = [210.0, 260.0, 270.0];
+}
+
+/// The list of cases.
+pub mod list {
+    /// The line above the rows.
+    pub const HEADER: f32 = 34.0;
+    /// Where a row's text begins, from its left edge.
+    pub const TEXT: f32 = 68.0;
+    /// The middle of its thumbnail.
+    pub const THUMBNAIL: f32 = 36.0;
+    /// From the chip to its right edge.
+    pub const MARGIN: f32 = 13.0;
+    /// The bar of the row on screen.
+    pub const BAR: f32 = 3.0;
+    /// The middles of name and detail, from the row's.
+    pub const LINES: [f32; 2] = [-10.0, 10.5];
+    /// By how much a chip makes room for the mark under it, and the mark's middle under the chip.
+    pub const MARK: [f32; 2] = [7.0, 8.5];
+    /// A dot that says: there is something new.
+    pub const DOT: f32 = 3.0;
+}
+
+/// The bar at the top and the line at the bottom.
+pub mod bar {
+    /// From the window's edges.
+    pub const MARGIN: f32 = 14.0;
+    /// Between what stands in the line at the bottom.
+    pub const GAP: f32 = 20.0;
+    /// Between a word and what belongs to it.
+    pub const WORD: f32 = 12.0;
+    /// A bar that fills.
+    pub const PROGRESS: [f32; 2] = [120.0, 3.0];
+    /// The search field's least width.
+    pub const FIND_LEAST: f32 = 120.0;
+    /// Left free at its right end.
+    pub const FIND_END: f32 = 28.0;
+    /// What is open: share of the bar, and the least.
+    pub const TITLE: [f32; 2] = [0.2, 150.0];
+}
+
+/// The command palette and the list of keys.
+pub mod float {
+    /// The palette.
+    pub const PALETTE: f32 = 560.0;
+    /// From the window's upper edge.
+    pub const PALETTE_TOP: f32 = 96.0;
+    /// A row of it.
+    pub const PALETTE_ROW: f32 = 34.0;
+    /// Rows in view.
+    pub const PALETTE_ROWS: usize = 10;
+    /// Its edges.
+    pub const PALETTE_MARGIN: f32 = 16.0;
+    /// Where a command's name begins, from its left edge.
+    pub const PALETTE_NAME: f32 = 84.0;
+    /// A column of the list of keys.
+    pub const KEYS: f32 = 300.0;
+    /// A row of it.
+    pub const KEYS_ROW: f32 = 24.0;
+    /// Between its columns and at its edges.
+    pub const KEYS_MARGIN: f32 = 24.0;
+    /// The line of its title.
+    pub const KEYS_TITLE: f32 = 60.0;
+    /// A section's heading.
+    pub const KEYS_HEADING: f32 = 28.0;
+}
+
 /// The step of all spacing.
 pub const STEP: f32 = 4.0;
 

@@ -4,7 +4,7 @@ use egui::{Align2, Id, Rect, Role, Sense, Stroke, StrokeKind, Ui, UiBuilder, Wid
 
 use super::commands::{self, Command};
 use super::model::{Filter, Model};
-use super::tokens::{STEP, font, radius, size};
+use super::tokens::{STEP, bar, control, font, menu, pill, radius, size, stroke};
 use super::widgets::{self, Pill};
 use super::{theme, tokens};
 use crate::nn::Network;
@@ -29,12 +29,16 @@ impl TopBar {
         let left = title(ui, rect, model, commands);
         let right = state(ui, rect, model, commands);
         let free = right - left;
-        let start = (rect.center().x - self.middle / 2.0).min(right - self.middle - 16.0).max(left + 16.0);
-        let field = size::FIND.min(free - (self.middle - self.find_width(free)) - 32.0).max(120.0);
+        let start = (rect.center().x - self.middle / 2.0).min(right - self.middle - 4.0 * STEP).max(left + 4.0 * STEP);
+        let field = size::FIND.min(free - (self.middle - self.find_width(free)) - 8.0 * STEP).max(bar::FIND_LEAST);
         let middle = pos2(start, rect.center().y);
-        let changed =
-            self.find(ui, Rect::from_min_size(pos2(middle.x, middle.y - 13.0), vec2(field, 26.0)), model, commands);
-        let mut x = middle.x + field + 10.0;
+        let changed = self.find(
+            ui,
+            Rect::from_min_size(pos2(middle.x, middle.y - size::CONTROL / 2.0), vec2(field, size::CONTROL)),
+            model,
+            commands,
+        );
+        let mut x = middle.x + field + control::PADDING;
         for filter in Filter::ALL {
             let pill = Pill {
                 label: filter.label(),
@@ -61,11 +65,11 @@ impl TopBar {
         let palette = theme::palette(ui.ctx());
         let focused = ui.memory(|memory| memory.has_focus(find_id()));
         let line = if focused { palette.accent } else { palette.line };
-        ui.painter().rect(rect, radius::CONTROL, palette.field, Stroke::new(1.0, line), StrokeKind::Inside);
+        ui.painter().rect(rect, radius::CONTROL, palette.field, Stroke::new(stroke::HAIR, line), StrokeKind::Inside);
         if !focused {
             model.cases.find().clone_into(&mut self.find);
         }
-        let inner = rect.shrink2(vec2(10.0, 0.0)).with_max_x(rect.right() - 28.0);
+        let inner = rect.shrink2(vec2(control::PADDING, 0.0)).with_max_x(rect.right() - bar::FIND_END);
         let response = ui
             .scope_builder(UiBuilder::new().max_rect(inner), |ui| {
                 let edit = egui::TextEdit::singleline(&mut self.find)
@@ -88,7 +92,7 @@ impl TopBar {
             response.surrender_focus();
         }
         if !focused && self.find.is_empty() {
-            let right = pos2(rect.right() - 8.0, rect.center().y);
+            let right = pos2(rect.right() - 2.0 * STEP, rect.center().y);
             widgets::key_cap(ui.painter(), right, "/", palette.dim, palette.line);
         } else if !self.find.is_empty() {
             self.clear_button(ui, rect);
@@ -98,14 +102,15 @@ impl TopBar {
 
     fn clear_button(&mut self, ui: &Ui, rect: Rect) {
         let palette = theme::palette(ui.ctx());
-        let centre = pos2(rect.right() - 15.0, rect.center().y);
-        let area = Rect::from_center_size(centre, vec2(20.0, 20.0));
+        let centre = pos2(rect.right() - bar::FIND_END / 2.0, rect.center().y);
+        let area = Rect::from_center_size(centre, vec2(bar::FIND_END, size::CONTROL));
         let response = ui.interact(area, ui.scope_id().with("clear"), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Show all names again"));
         let ink = if response.hovered() { palette.text } else { palette.dim };
         for slope in [1.0, -1.0] {
-            let ends = [centre + vec2(-3.5, -3.5 * slope), centre + vec2(3.5, 3.5 * slope)];
-            ui.painter().line_segment(ends, Stroke::new(1.3, ink));
+            let reach = vec2(control::ARROW_REACH, control::ARROW_REACH * slope);
+            let ends = [centre - reach, centre + reach];
+            ui.painter().line_segment(ends, Stroke::new(stroke::SIGN, ink));
         }
         if response.clicked() {
             self.find.clear();
@@ -118,7 +123,7 @@ fn title(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
     let palette = theme::palette(ui.ctx());
     let painter = ui.painter().clone();
     let name_font = theme::font_id(font::NAME, theme::Weight::SemiBold);
-    let left = pos2(rect.left() + 14.0, rect.center().y);
+    let left = pos2(rect.left() + bar::MARGIN, rect.center().y);
     let name = painter.text(left, Align2::LEFT_CENTER, "DiaRet", name_font, palette.text);
 
     let count = match model.cases.len() {
@@ -127,21 +132,21 @@ fn title(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
     };
     let words =
         if model.title.is_empty() { "Opening …".to_owned() } else { format!("{} · {count}", capital(&model.title)) };
-    let width = (rect.width() * 0.2).max(150.0);
+    let width = (rect.width() * bar::TITLE[0]).max(bar::TITLE[1]);
     let galley = theme::line_within(&painter, words.as_str(), theme::text_small(), palette.dim, width);
-    let place = pos2(name.right() + 11.0, rect.center().y - galley.size().y / 2.0 + 0.5);
-    let area = Rect::from_min_size(place, galley.size() + vec2(18.0, 0.0)).expand2(vec2(6.0, 5.0));
+    let place = pos2(name.right() + bar::WORD, rect.center().y - galley.size().y / 2.0);
+    let area = Rect::from_min_size(place, galley.size() + vec2(5.0 * STEP, 0.0)).expand2(vec2(STEP, STEP));
     let response = ui.interact(area, ui.scope_id().with("open"), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Open: {words}")));
     if response.hovered() {
         painter.rect_filled(area, radius::CONTROL, palette.raised);
     }
-    let chevron = pos2(place.x + galley.size().x + 11.0, rect.center().y + 1.0);
+    let chevron = pos2(place.x + galley.size().x + bar::WORD, rect.center().y);
     painter.galley(place, galley, palette.dim);
     widgets::chevron(&painter, chevron, palette.dim);
     widgets::focus_ring(ui, &response, radius::CONTROL, palette);
     egui::Popup::menu(&response).gap(STEP).show(|ui| {
-        ui.set_min_width(270.0);
+        ui.set_min_width(menu::WIDTHS[2]);
         for command in [Command::OpenFolder, Command::OpenFiles, Command::OpenSamples] {
             let Some(entry) = commands::entry(command) else { continue };
             if widgets::menu_row(ui, entry.name, entry.explains, entry.key().as_deref(), false) {
@@ -159,12 +164,12 @@ fn capital(words: &str) -> String {
 
 /// Device, networks, help. Gives its left edge.
 fn state(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> f32 {
-    let right = pos2(rect.right() - 14.0, rect.center().y);
+    let right = pos2(rect.right() - bar::MARGIN, rect.center().y);
     let help = widgets::key_button(ui, right, "?", "All keys");
     if help.clicked() {
         commands.push(Command::Help);
     }
-    let mut x = help.rect.left() - 6.0;
+    let mut x = help.rect.left() - STEP;
     help.on_hover_text(commands::tooltip(Command::Help));
 
     let ready = model.ready().count();
@@ -181,9 +186,10 @@ fn state(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
 fn pill_to_the_left(ui: &mut Ui, right: f32, y: f32, pill: Pill, tooltip: &str) -> f32 {
     let painter = ui.painter();
     let figure = pill.figure.as_ref().map_or(0.0, |figure| {
-        theme::line(painter, figure.as_str(), theme::strong_small(), tokens::NO_GRADE).size().x + 5.0
+        theme::line(painter, figure.as_str(), theme::strong_small(), tokens::NO_GRADE).size().x + pill::GAP
     });
-    let width = 22.0 + theme::line(painter, pill.label, theme::text_small(), tokens::NO_GRADE).size().x + figure;
+    let width =
+        2.0 * pill::PADDING + theme::line(painter, pill.label, theme::text_small(), tokens::NO_GRADE).size().x + figure;
     let response = pill.show(ui, pos2(right - width, y));
     let left = response.rect.left() - 2.0 * STEP;
     response.on_hover_text(tooltip);

@@ -6,7 +6,7 @@ use egui::{
 };
 
 use super::theme;
-use super::tokens::{self, Palette, radius, size};
+use super::tokens::{self, Palette, STEP, control, key as cap, menu, pill, radius, size, stroke};
 use crate::grading::Grade;
 
 /// A grade's digit on its colour; a dash where there is no grade.
@@ -27,9 +27,9 @@ pub fn centred(painter: &Painter, centre: Pos2, words: impl ToString, font: Font
 /// A key as it stands on the keyboard. `right` is the middle of its right edge; gives its left edge.
 pub fn key_cap(painter: &Painter, right: Pos2, key: &str, ink: Color32, line: Color32) -> f32 {
     let galley = theme::line(painter, key, theme::tiny(), ink);
-    let width = (galley.size().x + 10.0).max(17.0);
-    let rect = Rect::from_min_max(pos2(right.x - width, right.y - 8.5), pos2(right.x, right.y + 8.5));
-    painter.rect_stroke(rect, CornerRadius::same(4), Stroke::new(1.0, line), StrokeKind::Inside);
+    let width = key_cap_width(painter, key);
+    let rect = Rect::from_center_size(pos2(right.x - width / 2.0, right.y), vec2(width, cap::SIZE));
+    painter.rect_stroke(rect, cap::CORNER, Stroke::new(stroke::HAIR, line), StrokeKind::Inside);
     let place = rect.center() - galley.size() / 2.0;
     painter.galley(place, galley, ink);
     rect.left()
@@ -37,14 +37,14 @@ pub fn key_cap(painter: &Painter, right: Pos2, key: &str, ink: Color32, line: Co
 
 /// The width that [`key_cap`] takes.
 pub fn key_cap_width(painter: &Painter, key: &str) -> f32 {
-    (theme::line(painter, key, theme::tiny(), Color32::WHITE).size().x + 10.0).max(17.0)
+    (theme::line(painter, key, theme::tiny(), Color32::WHITE).size().x + 2.0 * cap::PADDING).max(cap::SIZE)
 }
 
 /// A ring around what the keyboard has.
 pub fn focus_ring(ui: &Ui, response: &Response, corner: u8, palette: &Palette) {
     if response.has_focus() {
-        let stroke = Stroke::new(1.5, palette.accent);
-        ui.painter().rect_stroke(response.rect, CornerRadius::same(corner), stroke, StrokeKind::Outside);
+        let ring = Stroke::new(stroke::FOCUS, palette.accent);
+        ui.painter().rect_stroke(response.rect, CornerRadius::same(corner), ring, StrokeKind::Outside);
     }
 }
 
@@ -69,8 +69,8 @@ impl Pill<'_> {
         let word = theme::line(&painter, self.label, theme::text_small(), ink);
         let figure_ink = if self.selected { palette.accent } else { palette.text };
         let figure = self.figure.as_ref().map(|f| theme::line(&painter, f, theme::strong_small(), figure_ink));
-        let width = 22.0 + word.size().x + figure.as_ref().map_or(0.0, |f| f.size().x + 5.0);
-        let rect = Rect::from_min_size(pos2(left.x, left.y - 12.0), vec2(width, 24.0));
+        let width = 2.0 * pill::PADDING + word.size().x + figure.as_ref().map_or(0.0, |f| f.size().x + pill::GAP);
+        let rect = Rect::from_min_size(pos2(left.x, left.y - pill::HEIGHT / 2.0), vec2(width, pill::HEIGHT));
         let sense = if self.clickable { Sense::click() } else { Sense::hover() };
         let response = ui.interact(rect, ui.scope_id().with(("pill", self.label)), sense);
         let name = self.figure.map_or(self.label.to_owned(), |figure| format!("{} {figure}", self.label));
@@ -87,12 +87,12 @@ impl Pill<'_> {
             (false, false) => (Color32::TRANSPARENT, palette.line),
         };
         let corner = CornerRadius::same(radius::PILL);
-        painter.rect(rect, corner, fill, Stroke::new(1.0, line), StrokeKind::Inside);
+        painter.rect(rect, corner, fill, Stroke::new(stroke::HAIR, line), StrokeKind::Inside);
         let top = |height: f32| rect.center().y - height / 2.0;
-        let start = rect.left() + 11.0;
+        let start = rect.left() + pill::PADDING;
         painter.galley(pos2(start, top(word.size().y)), word.clone(), ink);
         if let Some(figure) = figure {
-            painter.galley(pos2(start + word.size().x + 5.0, top(figure.size().y)), figure, figure_ink);
+            painter.galley(pos2(start + word.size().x + pill::GAP, top(figure.size().y)), figure, figure_ink);
         }
         focus_ring(ui, &response, radius::PILL, palette);
         if self.clickable { response.on_hover_cursor(egui::CursorIcon::PointingHand) } else { response }
@@ -119,7 +119,7 @@ pub fn segments_width(painter: &Painter, segments: &[Segment]) -> f32 {
 }
 
 fn segment_width(painter: &Painter, label: &str) -> f32 {
-    theme::line(painter, label, theme::text_small(), Color32::WHITE).size().x + 20.0
+    theme::line(painter, label, theme::text_small(), Color32::WHITE).size().x + 2.0 * control::PADDING
 }
 
 /// Choices side by side, one of them chosen. Gives the place of the one that was clicked.
@@ -145,7 +145,7 @@ pub fn segments(ui: &mut Ui, left: Pos2, segments: &[Segment]) -> Option<usize> 
         }
         draw_segment(&painter, rect, segment, response.hovered() && enabled, palette);
         if place > 0 {
-            painter.vline(rect.left(), rect.y_range(), Stroke::new(1.0, palette.line));
+            painter.vline(rect.left(), rect.y_range(), Stroke::new(stroke::HAIR, palette.line));
         }
         focus_ring(ui, &response, radius::CONTROL, palette);
         let tooltip = segment.unavailable.unwrap_or(&segment.tooltip);
@@ -153,7 +153,7 @@ pub fn segments(ui: &mut Ui, left: Pos2, segments: &[Segment]) -> Option<usize> 
             response.on_hover_text(tooltip);
         }
     }
-    painter.rect_stroke(whole, corner, Stroke::new(1.0, palette.line), StrokeKind::Inside);
+    painter.rect_stroke(whole, corner, Stroke::new(stroke::HAIR, palette.line), StrokeKind::Inside);
     clicked
 }
 
@@ -168,7 +168,7 @@ fn draw_segment(painter: &Painter, rect: Rect, segment: &Segment, hovered: bool,
     };
     let words = centred(painter, rect.center(), segment.label, theme::text_small(), ink);
     if segment.unavailable.is_some() {
-        painter.hline(words.x_range(), words.center().y + 0.5, Stroke::new(1.0, ink));
+        painter.hline(words.x_range(), words.center().y + 0.5, Stroke::new(stroke::HAIR, ink));
     }
 }
 
@@ -186,7 +186,7 @@ pub struct Dropdown<'a> {
 
 /// The width that a [`Dropdown`] takes.
 pub fn dropdown_width(painter: &Painter, label: &str) -> f32 {
-    theme::line(painter, label, theme::text_small(), Color32::WHITE).size().x + 34.0
+    theme::line(painter, label, theme::text_small(), Color32::WHITE).size().x + control::PADDING + control::ARROW
 }
 
 impl Dropdown<'_> {
@@ -207,14 +207,14 @@ impl Dropdown<'_> {
             (false, false) => palette.line,
         };
         let corner = CornerRadius::same(radius::CONTROL);
-        painter.rect(rect, corner, palette.field, Stroke::new(1.0, line), StrokeKind::Inside);
+        painter.rect(rect, corner, palette.field, Stroke::new(stroke::HAIR, line), StrokeKind::Inside);
         let ink = if self.enabled { palette.text } else { palette.faint };
         let galley = theme::line(&painter, self.label, theme::text_small(), ink);
-        painter.galley(pos2(rect.left() + 10.0, rect.center().y - galley.size().y / 2.0), galley, ink);
-        chevron(&painter, pos2(rect.right() - 13.0, rect.center().y + 0.5), palette.dim);
+        painter.galley(pos2(rect.left() + control::PADDING, rect.center().y - galley.size().y / 2.0), galley, ink);
+        chevron(&painter, pos2(rect.right() - control::ARROW_MIDDLE, rect.center().y + 0.5), palette.dim);
         focus_ring(ui, &response, radius::CONTROL, palette);
 
-        let popup = egui::Popup::menu(&response).gap(6.0).show(list);
+        let popup = egui::Popup::menu(&response).gap(menu::GAP).show(list);
         if popup.is_none() && !self.tooltip.is_empty() {
             response.on_hover_text(self.tooltip);
         }
@@ -224,8 +224,9 @@ impl Dropdown<'_> {
 
 /// A small arrow that says: a list opens here.
 pub fn chevron(painter: &Painter, centre: Pos2, ink: Color32) {
-    let points = vec![centre + vec2(-3.5, -1.75), centre + vec2(0.0, 1.75), centre + vec2(3.5, -1.75)];
-    painter.line(points, Stroke::new(1.3, ink));
+    let (x, y) = (control::ARROW_REACH, control::ARROW_REACH / 2.0);
+    let points = vec![centre + vec2(-x, -y), centre + vec2(0.0, y), centre + vec2(x, -y)];
+    painter.line(points, Stroke::new(stroke::SIGN, ink));
 }
 
 /// A row of a list that opens: a tick, a name, what explains it, a key. Gives whether it was clicked.
@@ -234,9 +235,9 @@ pub fn menu_row(ui: &mut Ui, label: &str, explains: &str, key: Option<&str>, tic
     let painter = ui.painter().clone();
     let name = theme::line(&painter, label, theme::text(), palette.text);
     let note = theme::line(&painter, explains, theme::small(), palette.dim);
-    let key_width = key.map_or(0.0, |key| key_cap_width(&painter, key) + 24.0);
-    let height = if explains.is_empty() { 28.0 } else { 42.0 };
-    let width = (44.0 + name.size().x.max(note.size().x) + key_width).max(ui.available_width());
+    let key_width = key.map_or(0.0, |key| key_cap_width(&painter, key) + menu::KEY);
+    let height = if explains.is_empty() { menu::ROW } else { menu::TALL_ROW };
+    let width = (menu::TEXT + 4.0 * STEP + name.size().x.max(note.size().x) + key_width).max(ui.available_width());
     let (rect, response) = ui.allocate_exact_size(vec2(width, height), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::MenuItemRadio, true, ticked, label));
     let painter = ui.painter();
@@ -244,17 +245,17 @@ pub fn menu_row(ui: &mut Ui, label: &str, explains: &str, key: Option<&str>, tic
         painter.rect_filled(rect, CornerRadius::same(radius::CHIP), palette.accent_quiet);
     }
     if ticked {
-        tick(painter, pos2(rect.left() + 14.0, rect.center().y), palette.accent);
+        tick(painter, pos2(rect.left() + menu::TICK, rect.center().y), palette.accent);
     }
-    let text_left = rect.left() + 28.0;
+    let text_left = rect.left() + menu::TEXT;
     if explains.is_empty() {
         painter.galley(pos2(text_left, rect.center().y - name.size().y / 2.0), name, palette.text);
     } else {
-        painter.galley(pos2(text_left, rect.top() + 5.0), name, palette.text);
-        painter.galley(pos2(text_left, rect.top() + 23.0), note, palette.dim);
+        painter.galley(pos2(text_left, rect.top() + menu::LINES[0]), name, palette.text);
+        painter.galley(pos2(text_left, rect.top() + menu::LINES[1]), note, palette.dim);
     }
     if let Some(key) = key {
-        key_cap(painter, pos2(rect.right() - 8.0, rect.center().y), key, palette.dim, palette.line);
+        key_cap(painter, pos2(rect.right() - 2.0 * STEP, rect.center().y), key, palette.dim, palette.line);
     }
     response.clicked()
 }
@@ -262,15 +263,15 @@ pub fn menu_row(ui: &mut Ui, label: &str, explains: &str, key: Option<&str>, tic
 /// A tick.
 pub fn tick(painter: &Painter, centre: Pos2, ink: Color32) {
     let points = vec![centre + vec2(-4.0, 0.0), centre + vec2(-1.2, 3.0), centre + vec2(4.2, -3.2)];
-    painter.line(points, Stroke::new(1.6, ink));
+    painter.line(points, Stroke::new(stroke::TICK, ink));
 }
 
 /// A slider from 0 to 1, `width` wide, its left end's middle at `left`. Gives the value it was moved to.
 pub fn slider(ui: &mut Ui, left: Pos2, width: f32, value: f32, name: &str) -> (Response, Option<f32>) {
     let palette = theme::palette(ui.ctx());
-    let rect = Rect::from_min_size(pos2(left.x, left.y - 12.0), vec2(width, 24.0));
+    let rect = Rect::from_min_size(pos2(left.x, left.y - size::CONTROL / 2.0), vec2(width, size::CONTROL));
     let mut response = ui.interact(rect, ui.scope_id().with(("slider", name)), Sense::click_and_drag());
-    let rail = rect.shrink2(vec2(7.0, 0.0));
+    let rail = rect.shrink2(vec2(control::KNOB, 0.0));
     let mut moved = response
         .interact_pointer_pos()
         .filter(|_| response.dragged() || response.clicked() || response.is_pointer_button_down_on())
@@ -291,11 +292,13 @@ pub fn slider(ui: &mut Ui, left: Pos2, width: f32, value: f32, name: &str) -> (R
 
     let painter = ui.painter();
     let knob = pos2(rail.left() + rail.width() * moved.unwrap_or(value), rail.center().y);
-    let bar = |from: f32, to: f32| Rect::from_min_max(pos2(from, knob.y - 2.0), pos2(to, knob.y + 2.0));
+    let bar = |from: f32, to: f32| {
+        Rect::from_x_y_ranges(from..=to, knob.y - control::RAIL / 2.0..=knob.y + control::RAIL / 2.0)
+    };
     painter.rect_filled(bar(rect.left(), rect.right()), CornerRadius::same(2), palette.line);
     painter.rect_filled(bar(rect.left(), knob.x), CornerRadius::same(2), palette.accent);
     let grown = if response.hovered() || response.dragged() { 1.0 } else { 0.0 };
-    painter.circle(knob, 6.5 + grown, palette.knob, Stroke::new(2.0, palette.panel));
+    painter.circle(knob, control::KNOB + grown, palette.knob, Stroke::new(stroke::TICK, palette.panel));
     focus_ring(ui, &response, radius::CONTROL, palette);
     (response.on_hover_cursor(egui::CursorIcon::PointingHand), moved)
 }
@@ -314,7 +317,7 @@ fn slider_from_assistive(ui: &Ui, id: Id, value: f32) -> Option<f32> {
     })
 }
 
-/// A bar that fills, 4 points high.
+/// A bar that fills.
 pub fn progress_bar(painter: &Painter, rect: Rect, share: f32, palette: &Palette) {
     let corner = CornerRadius::same(2);
     painter.rect_filled(rect, corner, palette.line);
@@ -324,15 +327,15 @@ pub fn progress_bar(painter: &Painter, rect: Rect, share: f32, palette: &Palette
 
 /// A hairline along an edge.
 pub fn hairline(painter: &Painter, from: Pos2, to: Pos2, ink: Color32) {
-    painter.line_segment([from, to], Stroke::new(1.0, ink));
+    painter.line_segment([from, to], Stroke::new(stroke::HAIR, ink));
 }
 
 /// A button that is only a key: `?`.
 pub fn key_button(ui: &mut Ui, right: Pos2, key: &str, name: &str) -> Response {
     let palette = theme::palette(ui.ctx());
     let width = key_cap_width(ui.painter(), key);
-    let rect = Rect::from_center_size(pos2(right.x - width / 2.0, right.y), Vec2::new(width, 17.0));
-    let response = ui.interact(rect.expand(4.0), ui.scope_id().with(("key", key)), Sense::click());
+    let rect = Rect::from_center_size(pos2(right.x - width / 2.0, right.y), vec2(width, cap::SIZE));
+    let response = ui.interact(rect.expand(STEP), ui.scope_id().with(("key", key)), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
     let line = if response.hovered() { palette.faint } else { palette.line };
     key_cap(ui.painter(), right, key, palette.dim, line);

@@ -7,7 +7,7 @@ use egui::{Align2, Rect, Sense, Ui, UiBuilder, pos2, vec2};
 
 use super::commands::{self, Command};
 use super::model::{Model, OrderBy};
-use super::tokens::{STEP, size};
+use super::tokens::{STEP, bar, control, list, menu, size};
 use super::{theme, widgets};
 use crate::session::CaseId;
 use row::Row;
@@ -15,8 +15,6 @@ pub use thumbnails::Thumbnails;
 
 /// Rows above and below the visible ones whose thumbnails are asked for as well.
 const AHEAD: usize = 12;
-/// The line above the rows.
-const HEADER: f32 = 34.0;
 
 /// What the list keeps between frames.
 #[derive(Default)]
@@ -41,8 +39,8 @@ impl List {
 
     /// Draws it into `rect`. Gives the thumbnails that are missing, when that has changed.
     pub fn show(&mut self, ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> Option<Vec<CaseId>> {
-        header(ui, Rect::from_min_size(rect.min, vec2(rect.width(), HEADER)), model, commands);
-        let rows = Rect::from_min_max(pos2(rect.left(), rect.top() + HEADER), rect.max);
+        header(ui, Rect::from_min_size(rect.min, vec2(rect.width(), list::HEADER)), model, commands);
+        let rows = Rect::from_min_max(pos2(rect.left(), rect.top() + list::HEADER), rect.max);
         let shown = model.cases.shown();
         if shown.is_empty() {
             empty(ui, rows, model);
@@ -113,7 +111,7 @@ fn header(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) {
         Some(place) => format!("{} of {}", place + 1, shown.len()),
         None => shown.len().to_string(),
     };
-    let right = pos2(rect.right() - 13.0, rect.center().y);
+    let right = pos2(rect.right() - list::MARGIN, rect.center().y);
     painter.text(right, Align2::RIGHT_CENTER, count, theme::small(), palette.dim);
 
     let label = match (model.cases.order_by(), model.cases.is_stale()) {
@@ -122,19 +120,19 @@ fn header(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) {
         (OrderBy::Worst, true) => "Worst first, new results",
     };
     let galley = theme::line(&painter, label, theme::small(), palette.dim);
-    let left = pos2(rect.left() + 14.0, rect.center().y - galley.size().y / 2.0);
-    let area = Rect::from_min_size(left, galley.size() + vec2(16.0, 0.0)).expand2(vec2(STEP, STEP));
+    let left = pos2(rect.left() + bar::MARGIN, rect.center().y - galley.size().y / 2.0);
+    let area = Rect::from_min_size(left, galley.size() + vec2(4.0 * STEP, 0.0)).expand2(vec2(STEP, STEP));
     let response = ui.interact(area, ui.scope_id().with("order"), Sense::click());
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Order: {label}")));
     let ink = if response.hovered() { palette.text } else { palette.dim };
-    let chevron = pos2(left.x + galley.size().x + 9.0, rect.center().y + 0.5);
+    let chevron = pos2(left.x + galley.size().x + control::PADDING, rect.center().y);
     painter.galley_with_override_text_color(left, galley, ink);
     widgets::chevron(&painter, chevron, ink);
     if model.cases.is_stale() {
-        painter.circle_filled(chevron + vec2(11.0, -0.5), 3.0, palette.accent);
+        painter.circle_filled(chevron + vec2(3.0 * STEP, 0.0), list::DOT, palette.accent);
     }
     egui::Popup::menu(&response).gap(STEP).show(|ui| {
-        ui.set_min_width(210.0);
+        ui.set_min_width(menu::WIDTHS[0]);
         for order in [OrderBy::Name, OrderBy::Worst] {
             let Some(entry) = commands::entry(Command::Order(order)) else { continue };
             if widgets::menu_row(ui, entry.name, "", entry.key().as_deref(), model.cases.order_by() == order) {
@@ -156,7 +154,7 @@ fn empty(ui: &Ui, rect: Rect, model: &Model) {
         "No case has such a name."
     };
     let palette = theme::palette(ui.ctx());
-    let place = pos2(rect.left() + 14.0, rect.top() + 2.0 * STEP);
-    let galley = theme::paragraph(ui.painter(), words, palette.dim, rect.width() - 28.0);
+    let place = pos2(rect.left() + bar::MARGIN, rect.top() + 2.0 * STEP);
+    let galley = theme::paragraph(ui.painter(), words, palette.dim, rect.width() - 2.0 * bar::MARGIN);
     ui.painter().galley(place, galley, palette.dim);
 }

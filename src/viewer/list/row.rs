@@ -4,7 +4,7 @@ use egui::{Color32, CornerRadius, Painter, Pos2, Rect, Response, Role, Stroke, T
 
 use crate::fundus::Laterality;
 use crate::viewer::model::{Entry, Outcome};
-use crate::viewer::tokens::{Palette, STEP, font, radius, size};
+use crate::viewer::tokens::{Palette, STEP, font, list, radius, size, stroke};
 use crate::viewer::{theme, widgets};
 
 /// Everything a row shows.
@@ -17,33 +17,26 @@ pub struct Row<'a> {
     pub selected: bool,
 }
 
-/// Where the text begins, from the row's left edge.
-const TEXT: f32 = 68.0;
-/// The middle of the thumbnail, from the row's left edge.
-const THUMBNAIL: f32 = 36.0;
-/// From the chip to the row's right edge.
-const MARGIN: f32 = 13.0;
-
 impl Row<'_> {
     /// Draws it into `rect`; `response` is that of the whole row.
     pub fn paint(&self, painter: &Painter, rect: Rect, response: &Response, palette: &Palette) {
         if self.selected {
             painter.rect_filled(rect, CornerRadius::ZERO, palette.raised);
-            let bar = Rect::from_min_size(rect.min, vec2(3.0, rect.height()));
+            let bar = Rect::from_min_size(rect.min, vec2(list::BAR, rect.height()));
             painter.rect_filled(bar, CornerRadius::ZERO, palette.accent);
         } else if response.hovered() {
             painter.rect_filled(rect, CornerRadius::ZERO, palette.raised.gamma_multiply(0.55));
         }
-        self.paint_thumbnail(painter, pos2(rect.left() + THUMBNAIL, rect.center().y), palette);
+        self.paint_thumbnail(painter, pos2(rect.left() + list::THUMBNAIL, rect.center().y), palette);
         let skipped = self.entry.skipped().is_some();
-        let left = rect.left() + TEXT;
-        let width = rect.right() - MARGIN - size::CHIP - 2.0 * STEP - left;
+        let left = rect.left() + list::TEXT;
+        let width = rect.right() - list::MARGIN - size::CHIP - 2.0 * STEP - left;
         let ink = if skipped { palette.dim } else { palette.text };
         let name_font = theme::font_id(font::TEXT, theme::Weight::Medium);
         let name = theme::line_within(painter, self.entry.name.as_str(), name_font, ink, width);
-        painter.galley(pos2(left, rect.center().y - 10.0 - name.size().y / 2.0), name, ink);
+        painter.galley(pos2(left, rect.center().y + list::LINES[0] - name.size().y / 2.0), name, ink);
         let detail = theme::line_within(painter, detail(self.entry), theme::small(), palette.dim, width);
-        painter.galley(pos2(left, rect.center().y + 10.5 - detail.size().y / 2.0), detail, palette.dim);
+        painter.galley(pos2(left, rect.center().y + list::LINES[1] - detail.size().y / 2.0), detail, palette.dim);
         self.paint_chip(painter, rect, palette);
     }
 
@@ -56,7 +49,7 @@ impl Row<'_> {
                 painter.image(texture, rect, whole, Color32::WHITE);
             }
             None => {
-                painter.circle(centre, radius - 0.5, palette.field, Stroke::new(1.0, palette.line));
+                painter.circle(centre, radius - 0.5, palette.field, Stroke::new(stroke::HAIR, palette.line));
             }
         }
     }
@@ -68,12 +61,12 @@ impl Row<'_> {
             Outcome::Skipped(_) => None,
         };
         let differ = self.entry.assessment().is_some_and(|assessment| assessment.networks_differ());
-        let raise = if differ { 7.0 } else { 0.0 };
-        let centre = pos2(rect.right() - MARGIN - size::CHIP / 2.0, rect.center().y - raise);
+        let raise = if differ { list::MARK[0] } else { 0.0 };
+        let centre = pos2(rect.right() - list::MARGIN - size::CHIP / 2.0, rect.center().y - raise);
         let chip = Rect::from_center_size(centre, vec2(size::CHIP, size::CHIP));
         widgets::grade_chip(painter, chip, grade, radius::CHIP, theme::strong());
         if differ {
-            let mark = pos2(centre.x, chip.bottom() + 8.5);
+            let mark = pos2(centre.x, chip.bottom() + list::MARK[1]);
             widgets::centred(painter, mark, "≠", theme::font_id(font::TEXT, theme::Weight::SemiBold), palette.warn);
         }
     }
