@@ -128,25 +128,36 @@ fn circle_through([a, b, c]: [[f64; 2]; 3]) -> Option<Circle> {
     Some(Circle { centre: [a[0] + x, a[1] + y], radius: x.hypot(y) })
 }
 
-/// Looks across the rim in every direction in which it is visible. A rim that shows counts for the circle, a visible place
-/// where none shows against it.
+/// What the rim gives in one direction.
+#[derive(Clone, Copy, PartialEq)]
+enum Rim {
+    /// Outside the photograph, cut and filled with black, or too dark to tell.
+    Unseen,
+    /// None where one should be.
+    Missing,
+    /// Blurred or displaced: a stretched field, or one out of focus.
+    Vague,
+    /// There, with this share of the full contrast.
+    Clear(f64),
+}
+
+/// Looks across the rim in every direction. A rim that shows counts for the circle, and twice as much if it shows on the
+/// opposite side too: an arc alone fits many circles. A visible place where none shows counts against it.
 fn judge(reduced: &Reduced, circle: Circle, dark_outside: bool, count: usize) -> Fit {
-    let sign = if dark_outside { 1.0 } else { -1.0 };
+    let rims: Vec<Rim> = directions(count).map(|direction| rim(reduced, &circle, direction, dark_outside)).collect();
+    let (near, far) = rims.split_at(count / 2);
     let (mut visible, mut supported, mut score) = (0, 0, 0.0);
-    for direction in directions(count) {
-        let Some(contrast) = contrast_across(reduced, &circle, direction, NEAR) else { continue };
+    for (rim, opposite) in near.iter().zip(far).flat_map(|(a, b)| [(a, b), (b, a)]) {
+        let worth = match rim {
+            Rim::Unseen => continue,
+            Rim::Missing => -1.0,
+            Rim::Vague => 0.4,
+            Rim::Clear(contrast) => *contrast,
+        };
+        let shows_opposite = matches!(opposite, Rim::Vague | Rim::Clear(_));
         visible += 1;
-        let near = sign * contrast / FULL_CONTRAST;
-        let wide = || contrast_across(reduced, &circle, direction, WIDE * circle.radius);
-        if near > 0.5 {
-            supported += 1;
-            score += f64::from(near.min(1.0));
-        } else if wide().is_some_and(|contrast| sign * contrast > 2.0 * FULL_CONTRAST) {
-            supported += 1;
-            score += 0.3;
-        } else {
-            score -= 1.0;
-        }
+        supported += usize::from(worth > 0.0);
+        score += if worth > 0.0 && !shows_opposite { 0.5 * worth } else { worth };
     }
     let share = |part: usize, all: usize| if all == 0 { 0.0 } else { part as f64 / all as f64 };
     Fit {
@@ -158,16 +169,38 @@ fn judge(reduced: &Reduced, circle: Circle, dark_outside: bool, count: usize) ->
     }
 }
 
+fn rim(reduced: &Reduced, circle: &Circle, direction: [f64; 2], dark_outside: bool) -> Rim {
+    let sign = if dark_outside { 1.0 } else { -1.0 };
+    let Some(near) = contrast_across(reduced, circle, direction, NEAR) else { return Rim::Unseen };
+    let wide = contrast_across(reduced, circle, direction, WIDE * circle.radius).map(|contrast| sign * contrast);
+    let near = sign * near;
+    if near <= FULL_CONTRAST / 2.0 {
+        return if wide.is_some_and(|wide| wide > 2.0 * FULL_CONTRAST) { Rim::Vague } else { Rim::Missing };
+    }
+    // Farther out it goes on as it is just outside; if it goes down a second step, this is a ring within the field.
+    let at = |share: f64| brightness_along(reduced, circle, direction, share * circle.radius);
+    let just_outside = at(1.0 + WIDE);
+    let second_step = [1.12, 1.18, 1.25]
+        .into_iter()
+        .filter_map(|share| Some(sign * (just_outside? - at(share)?)))
+        .fold(0.0, f32::max);
+    if second_step > FULL_CONTRAST && second_step > 0.4 * wide.unwrap_or(near) {
+        return Rim::Missing;
+    }
+    Rim::Clear(f64::from((near / FULL_CONTRAST).min(1.0)))
+}
+
+/// Brightness at a distance from the centre; nothing outside the photograph.
+fn brightness_along(reduced: &Reduced, circle: &Circle, [x, y]: [f64; 2], distance: f64) -> Option<f32> {
+    let [x, y] = [circle.centre[0] + x * distance, circle.centre[1] + y * distance];
+    reduced.holds(x, y, 0.5).then(|| reduced.brightness_at(x, y))
+}
+
 /// Brightness `reach` pixels inside the rim minus that outside; nothing where the rim is not visible: outside the photograph,
 /// or where it was cut and filled with black or is too dark to tell.
-fn contrast_across(reduced: &Reduced, circle: &Circle, [x, y]: [f64; 2], reach: f64) -> Option<f32> {
-    let at = |distance: f64| [circle.centre[0] + x * distance, circle.centre[1] + y * distance];
-    let [outer_x, outer_y] = at(circle.radius + reach);
-    if !reduced.holds(outer_x, outer_y, 0.5) {
-        return None;
-    }
-    let [inner_x, inner_y] = at(circle.radius - reach);
-    let (inner, outer) = (reduced.brightness_at(inner_x, inner_y), reduced.brightness_at(outer_x, outer_y));
+fn contrast_across(reduced: &Reduced, circle: &Circle, direction: [f64; 2], reach: f64) -> Option<f32> {
+    let outer = brightness_along(reduced, circle, direction, circle.radius + reach)?;
+    let inner = brightness_along(reduced, circle, direction, circle.radius - reach)?;
     (inner.max(outer) >= BLACK).then_some(inner - outer)
 }
 
