@@ -215,7 +215,7 @@ fn the_wheel_zooms_at_the_pointer_in_both_panes_and_a_drag_pans_both() {
     let at = pos2(180.0, 220.0);
     let under = |harness: &Harness<'_, Shown>| placements(harness)[0].to_original([180.0, 220.0]);
     let before = under(&harness);
-    wheel(&mut harness, at, 200.0);
+    wheel(&mut harness, at, 400.0);
     let after = under(&harness);
     assert!(placements(&harness)[0].scale > 1.5 * Viewpoint::FIT.place(&scene_of(&harness), &frame_of(&harness)).scale);
     assert!((0..2).all(|i| (after[i] - before[i]).abs() < 0.2), "{before:?} became {after:?}");

@@ -82,8 +82,5 @@ fn graded(model: &Model) -> Graded<'_> {
         return Graded::Shown(assessment);
     }
     let all_gone = Network::ALL.into_iter().all(|network| model.unavailable(network).is_some());
-    match (all_gone, model.unavailable(model.request.network)) {
-        (true, Some(why)) => Graded::Unavailable(why),
-        _ => Graded::Waiting,
-    }
+    if all_gone { Graded::Unavailable } else { Graded::Waiting }
 }

@@ -244,7 +244,7 @@ pub mod pane {
 
     /// Behind words on a photograph.
     pub fn plate(palette: &Palette) -> Color32 {
-        palette.view.gamma_multiply(0.6)
+        palette.view.gamma_multiply(0.7)
     }
 }
 

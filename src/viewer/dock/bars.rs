@@ -112,17 +112,18 @@ fn row(section: &Section<'_>, grade: Grade, bars: &Geometry, assessment: Option<
     let Some(assessment) = assessment else { return };
     let Some(&probability) = assessment.probabilities.get(usize::from(grade.digit())) else { return };
     painter.rect_filled(bar(bars.consensus, probability), dock::BAR_END, palette.consensus);
-    let mut words = format!("{name}: consensus {} %", words::percent(probability));
+    let mut said = vec![format!("{name}: consensus {} %", words::percent(probability))];
     for (network, place) in spoken(Some(assessment)).into_iter().zip(&bars.networks) {
         let verdict = assessment.networks.get(&network).and_then(|verdict| verdict.graded());
         let Some(&own) = verdict.and_then(|word| word.probabilities.get(usize::from(grade.digit()))) else { continue };
         painter.rect_filled(bar(*place, own), 0.0, palette.network(network));
-        words.push_str(&format!(", {} {} %", network.label(), words::percent(own)));
+        said.push(format!("{} {} %", network.label(), words::percent(own)));
     }
     let figure = words::percent(probability);
     section.right(pos2(section.area.right(), middle), &figure, font, colour);
     let whole = Rect::from_x_y_ranges(section.area.x_range(), bars.track.y_range());
-    section.name(whole, Role::Meter, &words).on_hover_text(&words);
+    let said = said.join(", ");
+    section.name(whole, Role::Meter, &said).on_hover_text(said);
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub fn show(section: &Section<'_>, input: &Input<'_>) -> Rect {
     match input.graded {
         Graded::Shown(assessment) => graded(section, chip, assessment),
         Graded::Skipped(reason) => no_grade(section, chip, "Skipped", reason),
-        Graded::Unavailable(reason) => no_grade(section, chip, "No grade", reason),
+        Graded::Unavailable => no_grade(section, chip, "No grade", "no network is available"),
         Graded::Waiting => no_grade(section, chip, "Grading …", ""),
         Graded::None => no_grade(section, chip, "", ""),
     }

@@ -30,8 +30,8 @@ pub enum Graded<'a> {
     Waiting,
     /// There is no photograph, and why.
     Skipped(&'a str),
-    /// No network is available, and why.
-    Unavailable(&'a str),
+    /// No network is available.
+    Unavailable,
     /// The networks have spoken.
     Shown(&'a Assessment),
 }

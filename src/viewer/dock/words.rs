@@ -11,7 +11,7 @@ use crate::session::NetworkState;
 pub fn percent(probability: f64) -> String {
     match probability * 100.0 {
         p if p > 0.0 && p < 0.5 => "<1".to_owned(),
-        p if p < 100.0 && p >= 99.5 => ">99".to_owned(),
+        p if (99.5..100.0).contains(&p) => ">99".to_owned(),
         p => format!("{p:.0}"),
     }
 }
@@ -53,30 +53,43 @@ pub fn agreement(assessment: &Assessment) -> String {
                 graded.iter().map(|(network, word)| format!("{} {}", network.label(), word.grade.digit())).collect();
             format!("Networks differ: {}", words.join(", "))
         }
-        [rest @ .., (last, _)] => {
-            let names: Vec<_> = rest.iter().map(|(network, _)| network.label()).collect();
-            format!("{} and {} agree", names.join(", "), last.label())
+        all => {
+            let names: Vec<_> = all.iter().map(|(network, _)| network.label()).collect();
+            format!("{} agree", listed(&names))
         }
     }
 }
 
-/// What is missing, in one note: calibration, and the networks that do not take part.
+/// What is missing, in one note: calibration, and the networks that do not take part, each reason once.
 pub fn note(networks: &[(Network, NetworkState)], assessment: Option<&Assessment>) -> String {
     let mut sentences = Vec::new();
     if assessment.is_some() {
         sentences.push("Not calibrated yet.".to_owned());
     }
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (network, state) in networks {
         let verdict = assessment.and_then(|assessment| assessment.networks.get(network));
-        match (state, verdict) {
-            (NetworkState::Unavailable(why), _) | (_, Some(Verdict::Unavailable { unavailable: why })) => {
-                sentences.push(format!("{}: {}.", network.label(), why.trim_end_matches('.')));
-            }
-            (NetworkState::Loading, _) => sentences.push(format!("{} is loading.", network.label())),
-            (NetworkState::Ready, _) => {}
+        let why = match (state, verdict) {
+            (NetworkState::Unavailable(why), _) | (_, Some(Verdict::Unavailable { unavailable: why })) => why,
+            (NetworkState::Loading, _) => "loading",
+            (NetworkState::Ready, _) => continue,
+        };
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(network.label()),
+            None => reasons.push((why, vec![network.label()])),
         }
     }
+    sentences.extend(reasons.iter().map(|(why, names)| format!("{}: {}.", listed(names), why.trim_end_matches('.'))));
     sentences.join(" ")
+}
+
+/// `A`, `A and B`, `A, B and C`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
 }
 
 /// How long until the map meets its tolerance (or its limit), guessed from how its change has fallen: a straight line through
@@ -147,8 +160,10 @@ mod tests {
         let graded = assessment([(Network::ResNet50, word([1.0; 5]))]);
         assert_eq!(
             note(&networks, Some(&graded)),
-            "Not calibrated yet. InceptionV3 is loading. InceptionResNetV2: no weights yet."
+            "Not calibrated yet. InceptionV3: loading. InceptionResNetV2: no weights yet."
         );
+        let none = Network::ALL.map(|network| (network, NetworkState::Unavailable("no weights yet.".to_owned())));
+        assert_eq!(note(&none, None), "ResNet-50, InceptionV3 and InceptionResNetV2: no weights yet.");
         assert_eq!(note(&networks[..1], None), "");
     }
 

@@ -23,7 +23,7 @@ pub struct Legend {
 
 impl Legend {
     /// The evidence at the gradient's ends.
-    fn ends(&self) -> [f32; 2] {
+    fn ends(self) -> [f32; 2] {
         match self.sign {
             Sign::Both => [-1.0, 1.0],
             Sign::Positive => [0.0, 1.0],
@@ -32,7 +32,7 @@ impl Legend {
     }
 
     /// The words under it, each with its place along the gradient.
-    fn words(&self) -> Vec<(f32, &'static str)> {
+    fn words(self) -> Vec<(f32, &'static str)> {
         if self.no_evidence {
             return vec![(1.0, "no evidence")];
         }
@@ -44,7 +44,7 @@ impl Legend {
     }
 
     /// For those who do not see it.
-    pub fn description(&self) -> String {
+    pub fn description(self) -> String {
         let words: Vec<_> = self.words().into_iter().map(|(_, word)| word).collect();
         format!("Legend: {}", words.join(", "))
     }
@@ -56,7 +56,7 @@ pub fn width(pane_width: f32) -> f32 {
 }
 
 /// Draws the legend, `width` wide, with its upper right corner at `corner` and gives the space it took.
-pub fn paint(painter: &Painter, palette: &Palette, corner: egui::Pos2, width: f32, legend: &Legend) -> Rect {
+pub fn paint(painter: &Painter, palette: &Palette, corner: egui::Pos2, width: f32, legend: Legend) -> Rect {
     let bar = Rect::from_min_size(corner - vec2(width, 0.0), vec2(width, pane::LEGEND_BAR));
     let baseline = bar.bottom() + tokens::STEP;
     let words = legend.words().into_iter().map(|(along, word)| {
@@ -81,7 +81,7 @@ pub fn paint(painter: &Painter, palette: &Palette, corner: egui::Pos2, width: f3
 }
 
 /// The colours as the overlay lays them over a dark ground.
-fn gradient(bar: Rect, legend: &Legend, ground: Color32) -> Mesh {
+fn gradient(bar: Rect, legend: Legend, ground: Color32) -> Mesh {
     let mut mesh = Mesh::default();
     let [low, high] = legend.ends();
     for step in 0..=STEPS {

@@ -32,8 +32,8 @@ use crate::session::{Map, Picture};
 use crate::viewer::theme;
 use crate::viewer::tokens::pane;
 
-/// What a notch of a wheel (40 points) multiplies the scale by is e to the 40th of this.
-const WHEEL: f32 = 0.0045;
+/// Natural logarithm of the scale for each point that a wheel scrolls.
+const WHEEL: f32 = 0.0028;
 /// Waiting is shown when it has taken this long, in seconds.
 const PATIENCE: f64 = 0.5;
 
@@ -260,7 +260,7 @@ impl Panes {
         let Some(at) = response.hover_pos().map(|at| in_pane(at, response.rect, pixels_per_point)) else { return };
         let (scrolled, pinched) = ui.input(|i| (i.smooth_scroll_delta().y, i.zoom_delta()));
         let factor = f64::from((scrolled * WHEEL).exp() * pinched);
-        if factor != 1.0 {
+        if (factor - 1.0).abs() > f64::EPSILON {
             self.views.zoom(side, scene, frame, at, factor);
         }
         if response.double_clicked() {
@@ -274,7 +274,7 @@ impl Panes {
 
     /// The switch between the panes.
     fn link_switch(&mut self, ui: &Ui, id: Id, panes: [Rect; 2]) {
-        let middle = pos2((panes[0].right() + panes[1].left()) / 2.0, panes[0].bottom() - pane::MARGIN);
+        let middle = pos2(panes[0].right().midpoint(panes[1].left()), panes[0].bottom() - pane::MARGIN);
         if paint::link_switch(ui, id, middle, self.linked()) {
             self.set_linked(!self.linked());
         }

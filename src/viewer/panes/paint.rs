@@ -134,7 +134,7 @@ impl<'a> PanePainter<'a> {
             MapState::Shown(_) => {
                 let drawing = input.drawing;
                 let legend = Legend { colormap: drawing.colormap, sign: drawing.heatmap.sign, no_evidence };
-                let place = legend::paint(&self.painter, self.palette, corner, width, &legend);
+                let place = legend::paint(&self.painter, self.palette, corner, width, legend);
                 self.name(place, Role::Legend, &legend.description());
             }
             MapState::Waiting => self.quiet(corner, "first overlay in a few seconds"),

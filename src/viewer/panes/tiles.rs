@@ -53,7 +53,7 @@ struct Tile {
 /// The tiles of the photographs shown lately.
 #[derive(Default)]
 pub struct Tiles {
-    tiles: HashMap<Key, Tile>,
+    kept: HashMap<Key, Tile>,
     /// Pictures by number. A weak reference keeps its address from being given to another picture.
     pictures: Vec<(u64, Weak<Picture>)>,
     numbered: u64,
@@ -81,13 +81,13 @@ impl Tiles {
             .collect();
         if !gone.is_empty() {
             self.pictures.retain(|(number, _)| !gone.contains(number));
-            self.tiles.retain(|key, _| !gone.contains(&key.picture));
+            self.kept.retain(|key, _| !gone.contains(&key.picture));
         }
     }
 
     /// Ends a frame: drops what the budget no longer holds. True if tiles in view are still to be uploaded.
     pub fn end(&mut self) -> bool {
-        let mut bytes: usize = self.tiles.values().map(|tile| tile.texture.byte_size()).sum();
+        let mut bytes: usize = self.kept.values().map(|tile| tile.texture.byte_size()).sum();
         if bytes > BUDGET {
             let mut unseen: Vec<(u64, Key)> = self
                 .tiles
@@ -100,7 +100,7 @@ impl Tiles {
                 if bytes <= BUDGET {
                     break;
                 }
-                if let Some(tile) = self.tiles.remove(&key) {
+                if let Some(tile) = self.kept.remove(&key) {
                     bytes -= tile.texture.byte_size();
                 }
             }
@@ -147,7 +147,7 @@ impl Tiles {
     /// Uploads a tile that is missing or shows other adjustments, if the frame has time for it.
     fn require(&mut self, context: &Context, picture: &Picture, key: Key, adjustments: Adjustments) {
         let Some(uploads) = &mut self.uploads else { return };
-        if let Some(tile) = self.tiles.get_mut(&key) {
+        if let Some(tile) = self.kept.get_mut(&key) {
             tile.seen = self.frame;
             if tile.adjustments == adjustments {
                 return;
@@ -159,15 +159,12 @@ impl Tiles {
         }
         uploads.done += 1;
         let image = cut(&picture.levels[key.level], key.column, key.row, adjustments);
-        match self.tiles.get_mut(&key) {
-            Some(tile) => {
-                tile.texture.set(image, TextureOptions::LINEAR);
-                tile.adjustments = adjustments;
-            }
-            None => {
-                let texture = context.load_texture("photograph", image, TextureOptions::LINEAR);
-                self.tiles.insert(key, Tile { texture, adjustments, seen: self.frame });
-            }
+        if let Some(tile) = self.kept.get_mut(&key) {
+            tile.texture.set(image, TextureOptions::LINEAR);
+            tile.adjustments = adjustments;
+        } else {
+            let texture = context.load_texture("photograph", image, TextureOptions::LINEAR);
+            self.kept.insert(key, Tile { texture, adjustments, seen: self.frame });
         }
     }
 
@@ -178,7 +175,7 @@ impl Tiles {
         let stride = f64::from(found.scale) * f64::from(COVER);
         let column = ((part[0][0] / stride) as u32).min(columns - 1);
         let row = ((part[0][1] / stride) as u32).min(rows - 1);
-        let tile = self.tiles.get_mut(&Key { picture: number, level, column, row })?;
+        let tile = self.kept.get_mut(&Key { picture: number, level, column, row })?;
         tile.seen = self.frame;
         let [low, high] = held(found, column, row);
         let uv = part.map(|corner| {
@@ -233,26 +230,28 @@ fn held(level: &Level, column: u32, row: u32) -> [[u32; 2]; 2] {
 
 /// A tile's pixels, adjusted.
 fn cut(level: &Level, column: u32, row: u32, adjustments: Adjustments) -> ColorImage {
-    let [low, high] = held(level, column, row);
-    let width = (high[0] - low[0]) as usize;
-    let row_bytes = level.pixels.width() as usize * 3;
-    let rows = level
-        .pixels
-        .as_raw()
-        .chunks_exact(row_bytes.max(3))
-        .skip(low[1] as usize)
-        .take((high[1] - low[1]) as usize)
-        .flat_map(|row| row.chunks_exact(3).skip(low[0] as usize).take(width));
     let table = adjustments.table();
     let shown = |value: u8| table[usize::from(value)];
-    let pixels: Vec<Color32> = if adjustments.red_free {
-        rows.map(|rgb| Color32::from_gray(shown(rgb[1]))).collect()
+    if adjustments.red_free {
+        copy(level, column, row, |rgb| Color32::from_gray(shown(rgb[1])))
     } else if adjustments.is_neutral() {
-        rows.map(|rgb| Color32::from_rgb(rgb[0], rgb[1], rgb[2])).collect()
+        copy(level, column, row, |rgb| Color32::from_rgb(rgb[0], rgb[1], rgb[2]))
     } else {
-        rows.map(|rgb| Color32::from_rgb(shown(rgb[0]), shown(rgb[1]), shown(rgb[2]))).collect()
-    };
-    ColorImage::new([width, (high[1] - low[1]) as usize], pixels)
+        copy(level, column, row, |rgb| Color32::from_rgb(shown(rgb[0]), shown(rgb[1]), shown(rgb[2])))
+    }
+}
+
+/// A tile's pixels through `colour`, which is given three bytes.
+fn copy(level: &Level, column: u32, row: u32, colour: impl Fn(&[u8]) -> Color32) -> ColorImage {
+    let [low, high] = held(level, column, row);
+    let [width, height] = [0, 1].map(|i| (high[i] - low[i]) as usize);
+    let row_bytes = level.pixels.width().max(1) as usize * 3;
+    let rows = level.pixels.as_raw().chunks_exact(row_bytes).skip(low[1] as usize).take(height);
+    let mut pixels = Vec::with_capacity(width * height);
+    for row in rows {
+        pixels.extend(row.chunks_exact(3).skip(low[0] as usize).take(width).map(&colour));
+    }
+    ColorImage::new([width, height], pixels)
 }
 
 #[cfg(test)]
@@ -325,10 +324,10 @@ mod tests {
         tiles.begin();
         tiles.pieces(&context, &photograph, Adjustments::default(), [[0.0; 2], [100.0; 2]], 1.0);
         tiles.end();
-        assert_eq!(tiles.tiles.len(), 1);
+        assert_eq!(tiles.kept.len(), 1);
         drop(photograph);
         tiles.begin();
-        assert!(tiles.tiles.is_empty() && tiles.pictures.is_empty());
+        assert!(tiles.kept.is_empty() && tiles.pictures.is_empty());
     }
 
     proptest! {

@@ -69,6 +69,7 @@ impl Placement {
 
     /// The placement drawn: its origin on a grid of sixteenths of a pixel, which f32 holds exactly wherever a pane lies on a
     /// screen, so that two panes draw the same pixels; on whole pixels at 1:1, where pixels are drawn as they are.
+    #[must_use]
     pub fn snapped(self) -> Self {
         let grid = if (self.scale - 1.0).abs() < 1e-9 { 1.0 } else { 16.0 };
         Self { origin: self.origin.map(|v| (v * grid).round() / grid), ..self }
