@@ -90,7 +90,7 @@ impl Tiles {
         let mut bytes: usize = self.kept.values().map(|tile| tile.texture.byte_size()).sum();
         if bytes > BUDGET {
             let mut unseen: Vec<(u64, Key)> = self
-                .tiles
+                .kept
                 .iter()
                 .filter(|(_, tile)| tile.seen < self.frame)
                 .map(|(key, tile)| (tile.seen, *key))
