@@ -2,13 +2,13 @@
 //!
 //! Integrated Gradients (Sundararajan et al., arXiv 1703.01365, equation 1): the attribution of pixel i is
 //! `x_i - x'_i` times the mean of `dF/dx_i` over the straight line from `x'` to `x`; with several starts, the mean of their maps.
-//! The mean is taken by the nested rule of [`quadrature`], summed in f64. Memory: one micro-batch, and two sums for each path.
+//! The mean is taken by the nested rule of [`quadrature`], summed in f64. Memory: one micro-batch, and four sums for each path.
 
 use std::ops::Range;
 use std::time::Instant;
 
 use super::convergence::{Change, completeness_error};
-use super::quadrature::{self, Rule};
+use super::quadrature::{self, Blend, Rule};
 use super::{Attribution, AttributionError, Cancel, Differentiable, Method, Refinement, Stop, mass_at_rim};
 
 /// Gradient evaluations before the first map is shown.
@@ -54,10 +54,13 @@ impl IntegratedGradients<'_> {
         for index in 0.. {
             let level = quadrature::level(index);
             integral.evaluate(function, &points_on(0..paths, &level.points), cancel, hear)?;
-            let change = integral.refine(level.keep)?;
+            let change = integral.refine(level.blend)?;
             let evaluations = paths * quadrature::points(index);
             if index > 0 {
-                integral.history.push(Refinement { gradient_evaluations: evaluations, map_change: change.claim() });
+                integral.history.push(Refinement {
+                    gradient_evaluations: evaluations,
+                    map_change: change.claim(level.blend.whole),
+                });
             }
             let attribution = integral.attribution(stop, begun);
             let enough = quadrature::points(index) >= LEAST_POINTS && attribution.converged;
@@ -87,7 +90,7 @@ impl IntegratedGradients<'_> {
             integral.lines[path].value_at_start = first(&function.values(start)?)?;
         }
         integral.value_at_input = first(&function.values(self.input)?)?;
-        integral.refine(0.0)?;
+        integral.refine(Blend::NEW)?;
         let nothing_is_claimed = Stop { tolerance: f64::NEG_INFINITY, completeness: None, max_steps: 0 };
         Ok(integral.attribution(nothing_is_claimed, begun))
     }
@@ -114,10 +117,33 @@ fn points_on(paths: Range<usize>, rule: &Rule) -> Vec<Point> {
 struct Line<'a> {
     start: &'a [f32],
     value_at_start: f64,
+    /// The mean gradient by the last whole refinement.
+    settled: Vec<f64>,
+    /// Weighted sum of the gradients that are not in `settled` yet.
+    fresh: Vec<f64>,
+    /// Difference of the weighted gradients at input and start.
+    ends: Vec<f64>,
     /// The mean gradient as far as it is known.
     mean: Vec<f64>,
-    /// Weighted sum of the gradients that are not in `mean` yet.
-    fresh: Vec<f64>,
+}
+
+impl Line<'_> {
+    /// The next mean gradient of a pixel.
+    fn refine(&mut self, pixel: usize, Blend { keep, ends, whole }: Blend) -> f64 {
+        let mean = keep * self.settled[pixel] + self.fresh[pixel] + ends * self.ends[pixel];
+        if whole {
+            self.settled[pixel] = mean;
+            self.fresh[pixel] = 0.0;
+        }
+        self.mean[pixel] = mean;
+        mean
+    }
+}
+
+fn add_scaled(sums: &mut [f64], values: &[f32], weight: f64) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum += weight * f64::from(value);
+    }
 }
 
 /// All paths, on the way.
@@ -143,7 +169,15 @@ impl<'a> Integral<'a> {
             }
         }
         for start in of.starts {
-            lines.push(Line { start, value_at_start: 0.0, mean: vec![0.0; expected], fresh: vec![0.0; expected] });
+            let zeros = || vec![0.0; expected];
+            lines.push(Line {
+                start,
+                value_at_start: 0.0,
+                settled: zeros(),
+                fresh: zeros(),
+                ends: zeros(),
+                mean: zeros(),
+            });
         }
         Ok(Self { input: of.input, shape, lines, value_at_input: 0.0, evaluations: 0, history: Vec::new() })
     }
@@ -183,28 +217,27 @@ impl<'a> Integral<'a> {
     fn take(&mut self, Point { path, alpha, weight }: Point, value: f64, gradient: &[f32]) {
         self.evaluations += 1;
         let line = &mut self.lines[path];
-        for (sum, &part) in line.fresh.iter_mut().zip(gradient) {
-            *sum += weight * f64::from(part);
-        }
+        add_scaled(&mut line.fresh, gradient, weight);
+        let [at_start, at_input] = quadrature::DENSITY_AT_ENDS;
         if alpha <= 0.0 {
             line.value_at_start = value;
+            add_scaled(&mut line.ends, gradient, -at_start);
         } else if alpha >= 1.0 {
             self.value_at_input = value;
+            add_scaled(&mut line.ends, gradient, at_input);
         }
     }
 
-    /// The next estimate of the mean gradients: `keep` of the former, and what is fresh.
-    fn refine(&mut self, keep: f64) -> Result<Change, AttributionError> {
+    /// The next estimate of the mean gradients, and how it differs from the last whole one.
+    fn refine(&mut self, blend: Blend) -> Result<Change, AttributionError> {
         let share = 1.0 / self.lines.len() as f64;
         let mut change = Change::default();
         for (pixel, &input) in self.input.iter().enumerate() {
             let (mut former, mut finer) = (0.0, 0.0);
             for line in &mut self.lines {
                 let distance = share * (f64::from(input) - f64::from(line.start[pixel]));
-                former += distance * line.mean[pixel];
-                line.mean[pixel] = keep * line.mean[pixel] + line.fresh[pixel];
-                line.fresh[pixel] = 0.0;
-                finer += distance * line.mean[pixel];
+                former += distance * line.settled[pixel];
+                finer += distance * line.refine(pixel, blend);
             }
             change.add(former, finer);
         }

@@ -3,7 +3,7 @@
 //! The truth is the midpoint rule with many points, which shares none with the nested rule. A row costs many minutes, so it is
 //! written as soon as it is known, and rows that are there already, of the same weights and reference, are not made again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,8 @@ fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> 
     Ok((row, reference))
 }
 
-/// The reference as `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude.
+/// The reference as `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude; the file says of which
+/// weights.
 fn store(folder: &Path, row: &Row, reference: &Attribution) -> anyhow::Result<()> {
     use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
     std::fs::create_dir_all(folder)?;
@@ -188,7 +189,8 @@ fn store(folder: &Path, row: &Row, reference: &Attribution) -> anyhow::Result<()
         ("attribution", TensorView::new(Dtype::F16, reference.shape.to_vec(), &halves)?),
         ("scale", TensorView::new(Dtype::F32, vec![1], &scale)?),
     ];
-    serialize_to_file(tensors, None, &path).with_context(|| format!("cannot write {}", path.display()))
+    let weights = HashMap::from([("weights".to_owned(), row.weights.clone())]);
+    serialize_to_file(tensors, Some(weights), &path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The rows that are there.
