@@ -4,9 +4,9 @@ use egui::{Align2, Id, Rect, Role, Sense, Stroke, StrokeKind, Ui, UiBuilder, Wid
 
 use super::commands::{self, Command};
 use super::model::{Filter, Model};
-use super::tokens::{STEP, bar, control, font, menu, pill, radius, size, stroke};
+use super::theme;
+use super::tokens::{STEP, bar, control, font, menu, radius, size, stroke};
 use super::widgets::{self, Pill};
-use super::{theme, tokens};
 use crate::nn::Network;
 use crate::session::NetworkState;
 
@@ -15,50 +15,36 @@ pub fn find_id() -> Id {
     Id::unique("find a case")
 }
 
-/// The search field is a model's text while it is edited; this is its buffer.
+/// The search field's text while it is edited.
 #[derive(Default)]
 pub struct TopBar {
     find: String,
-    /// Width of find and filters in the frame before, to centre them.
-    middle: f32,
 }
 
 impl TopBar {
     /// Draws it into `rect`; gives the text looked for when it has changed.
     pub fn show(&mut self, ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> Option<String> {
-        let left = title(ui, rect, model, commands);
-        let right = state(ui, rect, model, commands);
-        let free = right - left;
-        let start = (rect.center().x - self.middle / 2.0).min(right - self.middle - 4.0 * STEP).max(left + 4.0 * STEP);
-        let field = size::FIND.min(free - (self.middle - self.find_width(free)) - 8.0 * STEP).max(bar::FIND_LEAST);
-        let middle = pos2(start, rect.center().y);
-        let changed = self.find(
-            ui,
-            Rect::from_min_size(pos2(middle.x, middle.y - size::CONTROL / 2.0), vec2(field, size::CONTROL)),
-            model,
-            commands,
-        );
-        let mut x = middle.x + field + control::PADDING;
-        for filter in Filter::ALL {
-            let pill = Pill {
-                label: filter.label(),
-                figure: Some(model.cases.count(filter).to_string()),
-                selected: model.cases.filter() == filter,
-                clickable: true,
-            };
-            let response = pill.show(ui, pos2(x, middle.y));
+        let left = title(ui, rect, model, commands) + 4.0 * STEP;
+        let right = state(ui, rect, model, commands) - 2.0 * STEP;
+        let pills = Filter::ALL.map(|filter| filter_pill(filter, model));
+        let pills_width: f32 = pills.iter().map(|pill| pill.width(ui.painter()) + 2.0 * STEP).sum();
+        let field = (right - left - pills_width).clamp(bar::FIND_LEAST, size::FIND);
+        let width = field + pills_width;
+        // In the middle of the window, unless what stands at the sides needs the room.
+        let start = (rect.center().x - width / 2.0).min(right - width).max(left);
+        let y = rect.center().y;
+        let place = Rect::from_min_size(pos2(start, y - size::CONTROL / 2.0), vec2(field, size::CONTROL));
+        let changed = self.find(ui, place, model, commands);
+        let mut x = place.right() + 2.0 * STEP;
+        for (filter, pill) in Filter::ALL.into_iter().zip(pills) {
+            let response = pill.show(ui, pos2(x, y));
             x = response.rect.right() + 2.0 * STEP;
             if response.clicked() {
                 commands.push(Command::Filter(filter));
             }
             response.on_hover_text(commands::tooltip(Command::Filter(filter)));
         }
-        self.middle = x - 2.0 * STEP - middle.x;
         changed
-    }
-
-    fn find_width(&self, free: f32) -> f32 {
-        size::FIND.min(free)
     }
 
     fn find(&mut self, ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) -> Option<String> {
@@ -87,7 +73,8 @@ impl TopBar {
         if response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter)) {
             commands.extend(model.cases.shown().first().map(|&case| Command::Select(case)));
         }
-        if response.has_focus() && ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+        let left = response.has_focus() || response.lost_focus();
+        if left && ui.input(|input| input.key_pressed(egui::Key::Escape)) {
             self.find.clear();
             response.surrender_focus();
         }
@@ -130,8 +117,11 @@ fn title(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
         1 => "1 photograph".to_owned(),
         count => format!("{count} photographs"),
     };
-    let words =
-        if model.title.is_empty() { "Opening …".to_owned() } else { format!("{} · {count}", capital(&model.title)) };
+    let words = match (model.title.is_empty(), &model.notice) {
+        (true, None) => "Opening …".to_owned(),
+        (true, Some(_)) => "Nothing is open".to_owned(),
+        (false, _) => format!("{} · {count}", capital(&model.title)),
+    };
     let width = (rect.width() * bar::TITLE[0]).max(bar::TITLE[1]);
     let galley = theme::line_within(&painter, words.as_str(), theme::text_small(), palette.dim, width);
     let place = pos2(name.right() + bar::WORD, rect.center().y - galley.size().y / 2.0);
@@ -155,6 +145,15 @@ fn title(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
         }
     });
     area.right()
+}
+
+fn filter_pill(filter: Filter, model: &Model) -> Pill<'static> {
+    Pill {
+        label: filter.label(),
+        figure: Some(model.cases.count(filter).to_string()),
+        selected: model.cases.filter() == filter,
+        clickable: true,
+    }
 }
 
 fn capital(words: &str) -> String {
@@ -184,12 +183,7 @@ fn state(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
 }
 
 fn pill_to_the_left(ui: &mut Ui, right: f32, y: f32, pill: Pill, tooltip: &str) -> f32 {
-    let painter = ui.painter();
-    let figure = pill.figure.as_ref().map_or(0.0, |figure| {
-        theme::line(painter, figure.as_str(), theme::strong_small(), tokens::NO_GRADE).size().x + pill::GAP
-    });
-    let width =
-        2.0 * pill::PADDING + theme::line(painter, pill.label, theme::text_small(), tokens::NO_GRADE).size().x + figure;
+    let width = pill.width(ui.painter());
     let response = pill.show(ui, pos2(right - width, y));
     let left = response.rect.left() - 2.0 * STEP;
     response.on_hover_text(tooltip);

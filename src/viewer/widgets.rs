@@ -2,7 +2,7 @@
 
 use egui::{
     Align2, Color32, CornerRadius, FontId, Id, Painter, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui,
-    Vec2, WidgetInfo, pos2, vec2,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::theme;
@@ -61,6 +61,13 @@ pub struct Pill<'a> {
 }
 
 impl Pill<'_> {
+    /// The width it takes.
+    pub fn width(&self, painter: &Painter) -> f32 {
+        let width = |words: &str, font| theme::line(painter, words, font, Color32::WHITE).size().x;
+        let figure = self.figure.as_ref().map_or(0.0, |figure| width(figure, theme::strong_small()) + pill::GAP);
+        2.0 * pill::PADDING + width(self.label, theme::text_small()) + figure
+    }
+
     /// Draws it with its left edge's middle at `left`.
     pub fn show(self, ui: &mut Ui, left: Pos2) -> Response {
         let palette = theme::palette(ui.ctx());
@@ -69,7 +76,7 @@ impl Pill<'_> {
         let word = theme::line(&painter, self.label, theme::text_small(), ink);
         let figure_ink = if self.selected { palette.accent } else { palette.text };
         let figure = self.figure.as_ref().map(|f| theme::line(&painter, f, theme::strong_small(), figure_ink));
-        let width = 2.0 * pill::PADDING + word.size().x + figure.as_ref().map_or(0.0, |f| f.size().x + pill::GAP);
+        let width = self.width(&painter);
         let rect = Rect::from_min_size(pos2(left.x, left.y - pill::HEIGHT / 2.0), vec2(width, pill::HEIGHT));
         let sense = if self.clickable { Sense::click() } else { Sense::hover() };
         let response = ui.interact(rect, ui.scope_id().with(("pill", self.label)), sense);
