@@ -37,8 +37,8 @@ impl App {
                 Effect::Expect(cases) => self.session.expect(&cases),
                 Effect::AskFolder => self.ask(context, Wanted::Folder),
                 Effect::AskFiles => self.ask(context, Wanted::Files),
-                // The screen has done these itself.
-                Effect::Reveal(_) | Effect::FocusFind | Effect::Fit | Effect::ActualSize | Effect::ToggleLink => {}
+                // The screen has done the others itself.
+                _ => {}
             }
         }
     }

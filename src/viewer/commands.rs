@@ -63,6 +63,10 @@ pub enum Command {
     Fit,
     /// A pixel of the photograph is a pixel of the screen.
     ActualSize,
+    /// Nearer or further, by steps.
+    Zoom(i8),
+    /// Further to the right and down, by steps of a fifth of a pane.
+    Pan([i8; 2]),
     /// The panes move together, or each alone.
     ToggleLink,
     /// The green channel alone.
@@ -139,7 +143,10 @@ impl Chord {
 
     /// Whether a pressed key is this one.
     pub fn matches(&self, key: Key, held: Modifiers) -> bool {
-        let sign = matches!(self.key, Key::Slash | Key::Questionmark | Key::Comma | Key::Period);
+        let sign = matches!(
+            self.key,
+            Key::Slash | Key::Questionmark | Key::Comma | Key::Period | Key::Plus | Key::Equals | Key::Minus
+        );
         key == self.key && held.command == self.control && !held.alt && (sign || held.shift == self.shift)
     }
 
@@ -154,6 +161,9 @@ impl Chord {
             Key::Questionmark => "?",
             Key::Comma => ",",
             Key::Period => ".",
+            Key::Plus => "+",
+            Key::Equals => "=",
+            Key::Minus => "−",
             Key::PageUp => "Page up",
             Key::PageDown => "Page down",
             key => key.name(),
@@ -354,6 +364,12 @@ fn view() -> Vec<Entry> {
                 "A pixel of the photograph on a pixel of the screen",
                 vec![Chord::plain(Key::Z)],
             ),
+            (Command::Zoom(1), "Nearer", "About the pointer", vec![Chord::plain(Key::Plus), Chord::plain(Key::Equals)]),
+            (Command::Zoom(-1), "Further away", "About the pointer", vec![Chord::plain(Key::Minus)]),
+            (Command::Pan([-1, 0]), "Look to the left", "", vec![Chord::shift(Key::ArrowLeft)]),
+            (Command::Pan([1, 0]), "Look to the right", "", vec![Chord::shift(Key::ArrowRight)]),
+            (Command::Pan([0, -1]), "Look up", "", vec![Chord::shift(Key::ArrowUp)]),
+            (Command::Pan([0, 1]), "Look down", "", vec![Chord::shift(Key::ArrowDown)]),
             (Command::ToggleLink, "Link the panes", "They move together, or each alone", vec![Chord::plain(Key::L)]),
             (Command::RedFree, "Red-free", "The green channel alone; display only", vec![Chord::plain(Key::G)]),
             (Command::Brighten(1), "Brighter", "Display only", vec![Chord::plain(Key::I)]),

@@ -36,8 +36,15 @@ fn command(event: &Event, typing: bool, floating: Option<Floating>) -> Option<Co
     }
     let command = commands::for_key(*key, *modifiers)?;
     let writes = !modifiers.command && *key != Key::F1;
-    let steps =
-        matches!(command, Command::Step(_) | Command::StepOpacity(_) | Command::Brighten(_) | Command::Steepen(_));
+    let steps = matches!(
+        command,
+        Command::Step(_)
+            | Command::Zoom(_)
+            | Command::Pan(_)
+            | Command::StepOpacity(_)
+            | Command::Brighten(_)
+            | Command::Steepen(_)
+    );
     let allowed = match floating {
         Some(_) => matches!(command, Command::Palette | Command::Help),
         None => true,

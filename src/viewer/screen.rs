@@ -164,6 +164,8 @@ impl Screen {
                 Effect::Reveal(case) => self.list.reveal(case),
                 Effect::Fit => self.panes.fit(),
                 Effect::ActualSize => self.panes.one_to_one(),
+                Effect::Zoom(factor) => self.panes.zoom_by(factor),
+                Effect::Pan(share) => self.panes.pan_by(share),
                 Effect::ToggleLink => self.panes.set_linked(!self.panes.linked()),
                 Effect::FocusFind => context.memory_mut(|memory| memory.request_focus(top_bar::find_id())),
                 other => left.push(other),

@@ -45,6 +45,10 @@ pub enum Effect {
     Fit,
     /// Both panes show pixels one to one.
     ActualSize,
+    /// The panes are scaled.
+    Zoom(f64),
+    /// The panes look further to the right and down, by shares of a pane.
+    Pan([f64; 2]),
     /// The panes are linked or let go.
     ToggleLink,
 }
@@ -240,6 +244,8 @@ impl Model {
             }
             Command::Fit => return vec![Effect::Fit],
             Command::ActualSize => return vec![Effect::ActualSize],
+            Command::Zoom(steps) => return vec![Effect::Zoom(1.25f64.powi(i32::from(steps)))],
+            Command::Pan(steps) => return vec![Effect::Pan(steps.map(|step| 0.2 * f64::from(step)))],
             Command::ToggleLink => return vec![Effect::ToggleLink],
             command => return self.act_on_map(command),
         }
