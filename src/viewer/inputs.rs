@@ -81,6 +81,5 @@ fn graded(model: &Model) -> Graded<'_> {
     if let Some(assessment) = entry.assessment() {
         return Graded::Shown(assessment);
     }
-    let all_gone = Network::ALL.into_iter().all(|network| model.unavailable(network).is_some());
-    if all_gone { Graded::Unavailable } else { Graded::Waiting }
+    if model.nothing_runs() { Graded::Unavailable } else { Graded::Waiting }
 }

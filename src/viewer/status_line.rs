@@ -122,8 +122,7 @@ fn notice(ui: &mut Ui, left: f32, right: f32, rect: Rect, model: &Model, palette
 }
 
 fn nothing_runs(model: &Model) -> Option<&'static str> {
-    let gone = crate::nn::Network::ALL.into_iter().all(|network| model.unavailable(network).is_some());
-    gone.then_some("No network is available: photographs are shown, but nothing is graded")
+    model.nothing_runs().then_some("No network is available: photographs are shown, but nothing is graded")
 }
 
 /// As many hints as there is room for; they end where the research notice begins.

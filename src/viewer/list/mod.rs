@@ -77,7 +77,12 @@ impl List {
         let Some(entry) = model.cases.get(case) else { return };
         let response = ui.interact(rect, ui.scope_id().with(("row", case.0)), Sense::click());
         let palette = theme::palette(ui.ctx());
-        let row = Row { entry, thumbnail: self.thumbnails.get(case), selected: model.selected == Some(case) };
+        let row = Row {
+            entry,
+            thumbnail: self.thumbnails.get(case),
+            selected: model.selected == Some(case),
+            ungraded: model.nothing_runs(),
+        };
         row.describe(&response);
         row.paint(ui.painter(), rect, &response, palette);
         widgets::focus_ring(ui, &response, 0, palette);

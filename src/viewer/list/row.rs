@@ -15,6 +15,8 @@ pub struct Row<'a> {
     pub thumbnail: Option<TextureId>,
     /// It is on screen.
     pub selected: bool,
+    /// No network runs: what has no grade will have none.
+    pub ungraded: bool,
 }
 
 impl Row<'_> {
@@ -35,9 +37,24 @@ impl Row<'_> {
         let name_font = theme::font_id(font::TEXT, theme::Weight::Medium);
         let name = theme::line_within(painter, self.entry.name.as_str(), name_font, ink, width);
         painter.galley(pos2(left, rect.center().y + list::LINES[0] - name.size().y / 2.0), name, ink);
-        let detail = theme::line_within(painter, detail(self.entry), theme::small(), palette.dim, width);
+        let detail = theme::line_within(painter, self.detail(), theme::small(), palette.dim, width);
         painter.galley(pos2(left, rect.center().y + list::LINES[1] - detail.size().y / 2.0), detail, palette.dim);
         self.paint_chip(painter, rect, palette);
+    }
+
+    /// `L · Moderate NPDR`.
+    fn detail(&self) -> String {
+        let eye = self.entry.case.identity.eye.map(|eye| match eye {
+            Laterality::Right => "R",
+            Laterality::Left => "L",
+        });
+        let outcome = match &self.entry.outcome {
+            Outcome::Waiting if self.ungraded => "not graded",
+            Outcome::Waiting => "…",
+            Outcome::Assessed(assessment) => assessment.grade.name(),
+            Outcome::Skipped(_) => "Skipped",
+        };
+        eye.into_iter().chain([outcome]).collect::<Vec<_>>().join(" · ")
     }
 
     fn paint_thumbnail(&self, painter: &Painter, centre: Pos2, palette: &Palette) {
@@ -113,18 +130,4 @@ fn eye(entry: &Entry) -> Option<&'static str> {
         Laterality::Right => "right eye",
         Laterality::Left => "left eye",
     })
-}
-
-/// `L · Moderate NPDR`.
-fn detail(entry: &Entry) -> String {
-    let eye = entry.case.identity.eye.map(|eye| match eye {
-        Laterality::Right => "R",
-        Laterality::Left => "L",
-    });
-    let outcome = match &entry.outcome {
-        Outcome::Waiting => "…",
-        Outcome::Assessed(assessment) => assessment.grade.name(),
-        Outcome::Skipped(_) => "Skipped",
-    };
-    eye.into_iter().chain([outcome]).collect::<Vec<_>>().join(" · ")
 }

@@ -217,11 +217,14 @@ impl Model {
         if self.unavailable(self.request.network).is_none() {
             return Vec::new();
         }
-        // The network explained has gone: the next that may still run takes its place.
-        match Network::ALL.into_iter().find(|&network| self.unavailable(network).is_none()) {
-            Some(network) => self.ask(MapRequest { network, ..self.request }),
-            None => Vec::new(),
-        }
+        // The network explained has gone: the next that may still run takes its place, the first where none does.
+        let running = Network::ALL.into_iter().find(|&network| self.unavailable(network).is_none());
+        self.ask(MapRequest { network: running.unwrap_or(Network::ResNet50), ..self.request })
+    }
+
+    /// Whether no network runs or ever will.
+    pub fn nothing_runs(&self) -> bool {
+        Network::ALL.into_iter().all(|network| self.unavailable(network).is_some())
     }
 
     /// Does what a person asks for.
