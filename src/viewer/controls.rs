@@ -142,7 +142,7 @@ fn colours(ui: &mut Ui, left: egui::Pos2, model: &Model, commands: &mut Vec<Comm
     widgets::chevron(&painter, pos2(rect.right() - control::ARROW_MIDDLE, rect.center().y), palette.dim);
     widgets::focus_ring(ui, &response, radius::CONTROL, palette);
     let popup = egui::Popup::menu(&response).gap(menu::GAP).show(|ui| {
-        ui.set_min_width(menu::WIDTHS[1]);
+        ui.set_width(menu::WIDTHS[1]);
         for colormap in [Colormap::CyanMagenta, Colormap::Viridis, Colormap::Cividis] {
             row(ui, Command::Colormap(colormap), None, model.overlay.colormap == colormap, commands);
         }
@@ -191,7 +191,7 @@ fn explained(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut 
     let label = method_label(request.method, room);
     let tooltip = commands::tooltip(Command::NextMethod);
     Dropdown { label, name: "Method", tooltip: &tooltip, enabled: true }.show(ui, pos2(x, y), |ui| {
-        ui.set_min_width(menu::WIDTHS[1]);
+        ui.set_width(menu::WIDTHS[1]);
         for method in [Method::Ig, Method::GradCam] {
             row(ui, Command::Method(method), None, request.method == method, commands);
         }
@@ -201,7 +201,7 @@ fn explained(ui: &mut Ui, rect: Rect, model: &Model, room: Room, commands: &mut 
     let (label, enabled) = (baseline_label(request.baseline, room), request.method == Method::Ig);
     let tooltip = if enabled { "Where the path of integrated gradients starts" } else { "Grad-CAM has no baseline" };
     Dropdown { label, name: "Baseline", tooltip, enabled }.show(ui, pos2(x, y), |ui| {
-        ui.set_min_width(menu::WIDTHS[1]);
+        ui.set_width(menu::WIDTHS[1]);
         for baseline in [Baseline::Blur, Baseline::Black, Baseline::Mean, Baseline::BlackWhite] {
             row(ui, Command::Baseline(baseline), None, request.baseline == baseline, commands);
         }
@@ -234,7 +234,7 @@ fn networks(model: &Model, room: Room) -> Vec<Segment<'_>> {
 
 /// The list of what can be explained.
 fn outputs(ui: &mut Ui, chosen: Output, commands: &mut Vec<Command>) {
-    ui.set_min_width(menu::WIDTHS[1]);
+    ui.set_width(menu::WIDTHS[1]);
     let palette = theme::palette(ui.ctx());
     row(
         ui,

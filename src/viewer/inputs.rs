@@ -16,6 +16,8 @@ static UNKNOWN: Identity = Identity { patient: None, eye: None, date: None };
 pub fn panes(model: &Model) -> panes::Input<'_> {
     let current = model.current();
     let MapRequestParts { asked, map } = map(model);
+    // Why is said in the dock and at the network's name; beside the pane's title there is room for a word.
+    let map = if matches!(map, MapState::None(_)) { MapState::None("network not available") } else { map };
     panes::Input {
         name: current.map_or("", |entry| entry.name.as_str()),
         identity: current.map_or(&UNKNOWN, |entry| &entry.case.identity),

@@ -386,12 +386,10 @@ pub mod menu {
     pub const TEXT: f32 = 28.0;
     /// Name and explanation, from a tall row's upper edge.
     pub const LINES: [f32; 2] = [5.0, 23.0];
-    /// From the text to the key.
-    pub const KEY: f32 = 24.0;
     /// From a control to the list it opens.
     pub const GAP: f32 = 6.0;
-    /// Least widths: of orders, of choices, of what can be opened.
-    pub const WIDTHS: [f32; 3] = [210.0, 260.0, 270.0];
+    /// Widths: of orders, of choices, of what can be opened.
+    pub const WIDTHS: [f32; 3] = [210.0, 280.0, 310.0];
 }
 
 /// The list of cases.

@@ -136,7 +136,7 @@ fn title(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) ->
     widgets::chevron(&painter, chevron, palette.dim);
     widgets::focus_ring(ui, &response, radius::CONTROL, palette);
     egui::Popup::menu(&response).gap(STEP).show(|ui| {
-        ui.set_min_width(menu::WIDTHS[2]);
+        ui.set_width(menu::WIDTHS[2]);
         for command in [Command::OpenFolder, Command::OpenFiles, Command::OpenSamples] {
             let Some(entry) = commands::entry(command) else { continue };
             if widgets::menu_row(ui, entry.name, entry.explains, entry.key().as_deref(), false) {

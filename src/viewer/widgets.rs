@@ -236,15 +236,14 @@ pub fn chevron(painter: &Painter, centre: Pos2, ink: Color32) {
     painter.line(points, Stroke::new(stroke::SIGN, ink));
 }
 
-/// A row of a list that opens: a tick, a name, what explains it, a key. Gives whether it was clicked.
+/// A row of a list that opens, as wide as the list: a tick, a name, what explains it, a key. Gives whether it was clicked.
 pub fn menu_row(ui: &mut Ui, label: &str, explains: &str, key: Option<&str>, ticked: bool) -> bool {
     let palette = theme::palette(ui.ctx());
     let painter = ui.painter().clone();
     let name = theme::line(&painter, label, theme::text(), palette.text);
     let note = theme::line(&painter, explains, theme::small(), palette.dim);
-    let key_width = key.map_or(0.0, |key| key_cap_width(&painter, key) + menu::KEY);
     let height = if explains.is_empty() { menu::ROW } else { menu::TALL_ROW };
-    let width = (menu::TEXT + 4.0 * STEP + name.size().x.max(note.size().x) + key_width).max(ui.available_width());
+    let width = ui.available_width();
     let (rect, response) = ui.allocate_exact_size(vec2(width, height), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::MenuItemRadio, true, ticked, label));
     let painter = ui.painter();

@@ -137,7 +137,7 @@ fn header(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) {
         painter.circle_filled(chevron + vec2(3.0 * STEP, 0.0), list::DOT, palette.accent);
     }
     egui::Popup::menu(&response).gap(STEP).show(|ui| {
-        ui.set_min_width(menu::WIDTHS[0]);
+        ui.set_width(menu::WIDTHS[0]);
         for order in [OrderBy::Name, OrderBy::Worst] {
             let Some(entry) = commands::entry(Command::Order(order)) else { continue };
             if widgets::menu_row(ui, entry.name, "", entry.key().as_deref(), model.cases.order_by() == order) {
