@@ -100,6 +100,9 @@ fn links_are_followed_and_loops_are_not() {
     assert_eq!(names, ["far.jpg", "gone.jpg", "near.jpg"].map(String::from).into());
     assert_eq!(records(&output.stdout)["gone.jpg"]["status"], "skipped", "a link that leads nowhere");
     assert!(stderr(&output).contains("loop"), "{}", stderr(&output));
+    std::fs::remove_file(root.path().join("gone.jpg")).expect("removed");
+    let output = diaret(["grade".as_ref(), root.path().as_os_str()]);
+    assert_eq!(status(&output), 0, "a loop hides nothing: {}", stderr(&output));
 }
 
 #[test]

@@ -66,6 +66,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for folder in &files.unreadable {
         warn(&format!("not searched: {folder}"));
     }
+    for link in &files.loops {
+        warn(&format!("not followed, it leads back to a folder above it: {}", link.display()));
+    }
     for other in &files.others {
         warn(&format!("neither image nor DICOM, left out: {}", other.display()));
     }
@@ -77,8 +80,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if files.candidates.is_empty() {
         warn("no photographs found: JPEG, PNG, TIFF, BMP, WebP and DICOM files are graded");
     }
-    let mut writer = Writer::new(args.format, Sink::open(args.out.as_deref())?)?;
+    let sink = Sink::open(args.out.as_deref())?;
     let networks = load(args)?;
+    let mut writer = Writer::new(args.format, sink)?;
     let skipped = grade(&networks, &files.candidates, &mut writer)?;
     writer.finish()?;
     let complete = skipped == 0 && files.unreadable.is_empty();
@@ -92,13 +96,15 @@ fn load(args: &Args) -> anyhow::Result<Networks> {
         NetworkChoice::One(name) => vec![name.into()],
     };
     let (networks, _) = super::load_networks(&Home::find()?, args.device.into(), &asked)?;
-    let missing = |network: &Network| networks.model(*network).err().map(|why| format!("{}: {why}", network.label()));
+    let missing = |network: &Network| {
+        networks.model(*network).err().map(|why| format!("{} is not available: {why}", network.label()))
+    };
     let missing: Vec<String> = asked.iter().filter_map(missing).collect();
     if networks.ready().is_empty() {
         anyhow::bail!("no network can grade: {}", missing.join("; "));
     }
     for network in missing {
-        warn(&format!("not available: {network}"));
+        warn(&network);
     }
     Ok(networks)
 }

@@ -114,7 +114,8 @@ impl Record {
                     self.file
                 )
             }
-            _ => format!("-  {}: {}", self.file, self.reason.as_deref().unwrap_or_default()),
+            // Reasons name their file.
+            _ => format!("-  {}", self.reason.as_deref().unwrap_or(&self.file)),
         }
     }
 }

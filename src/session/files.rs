@@ -15,7 +15,9 @@ pub struct Files {
     pub candidates: Vec<PathBuf>,
     /// Files that are neither.
     pub others: Vec<PathBuf>,
-    /// Folders that could not be read and links that lead back to themselves, in words.
+    /// Links that lead back to a folder above them: what lies there is found anyway.
+    pub loops: Vec<PathBuf>,
+    /// Folders that could not be read, in words.
     pub unreadable: Vec<String>,
 }
 
@@ -57,6 +59,7 @@ impl Files {
         // By the whole name and not folder by folder: the order in which anybody sorts the records.
         found.candidates.sort_by_cached_key(|path| path.as_os_str().as_encoded_bytes().to_vec());
         found.others.sort();
+        found.loops.sort();
         found.unreadable.sort();
         Ok(found)
     }
@@ -84,10 +87,7 @@ impl Files {
                         list.push(path.to_path_buf());
                     }
                 }
-                Some(path) if error.loop_ancestor().is_some() => {
-                    self.unreadable
-                        .push(format!("a link that leads back to a folder above it, not followed: {}", path.display()));
-                }
+                Some(path) if error.loop_ancestor().is_some() => self.loops.push(path.to_path_buf()),
                 _ => self.unreadable.push(error.to_string()),
             },
         }

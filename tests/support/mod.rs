@@ -23,7 +23,7 @@ pub fn diaret<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>)
 /// The program, to be run elsewhere than in the source tree.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_diaret"));
-    command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).env_remove("DIARET_DATA");
+    command.current_dir(std::env::temp_dir()).stdin(Stdio::null());
     command
 }
 
