@@ -47,7 +47,8 @@ fn a_folder_is_graded_and_explained_on_the_screen() {
 
     desktop.press("space", 1);
     desktop.press("period", 10);
-    let full = wait(&desktop, "a full overlay", |shot| differing(shot, |_, _| true) > differing(&shown, |_, _| true) / 4);
+    let full =
+        wait(&desktop, "a full overlay", |shot| differing(shot, |_, _| true) > differing(&shown, |_, _| true) / 4);
     let field = Field::of(&folder.path().join(CASES[0]));
     assert_eq!(differing(&full, |x, y| !field.holds(x, y)), 0, "the overlay leaves the field");
 
@@ -168,10 +169,8 @@ impl Field {
         let field = FieldOfView::find(&photograph).unwrap();
         let [pane, _] = panes::split(layout().panes, 1.0);
         let size = [photograph.pixels.width(), photograph.pixels.height()];
-        let frame = Frame {
-            size: [f64::from(pane.width()), f64::from(pane.height())],
-            title: f64::from(tokens::pane::TITLE),
-        };
+        let frame =
+            Frame { size: [f64::from(pane.width()), f64::from(pane.height())], title: f64::from(tokens::pane::TITLE) };
         let placement = Viewpoint::FIT.place(&Scene { size, field }, &frame);
         let corner = pictures()[0].min - pane.min;
         Self { placement, field, offset: [f64::from(corner.x), f64::from(corner.y)] }

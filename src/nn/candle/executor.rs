@@ -78,7 +78,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
     }
 
     /// From the derivative by the logits to the one by the value of step `to`, or by the image if that is the first step.
-    fn backward(&self, derivative: Tensor, kept: &[Option<Kept>], to: StepId) -> Result<Tensor> {
+    fn backward(&self, derivative: &Tensor, kept: &[Option<Kept>], to: StepId) -> Result<Tensor> {
         let steps = &self.program.steps;
         let mut gradients: Vec<Option<Tensor>> = vec![None; steps.len()];
         let last = steps.len() - 1;
@@ -153,7 +153,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             logits.chunks_exact(program.classes).map(cotangent).unzip();
         let derivatives: Vec<T> = derivatives.into_iter().flatten().map(<T as Real>::from_f64).collect();
         let derivative = Tensor::from_vec(derivatives, (values.len(), program.classes), &program.device)?;
-        let gradient = channels_last(&self.backward(derivative, &forward.kept, to)?)?;
+        let gradient = channels_last(&self.backward(&derivative, &forward.kept, to)?)?;
         let activation = forward.features.map_or_else(|| Ok(Vec::new()), |features| channels_last(&features))?;
         let shape = if to == 0 { [program.side, program.side, 3] } else { program.steps[to].shape };
         Ok(Gradients { logits, values, gradient, activation, shape })

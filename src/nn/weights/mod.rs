@@ -192,5 +192,5 @@ pub fn read(store: &Store, graph: &Graph) -> Result<Tensors, WeightsError> {
 
 /// Bytes as lower-case hexadecimal digits.
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -32,6 +32,7 @@ impl Tensor {
     ///
     /// # Panics
     /// If `axes` is no permutation of this tensor's axes.
+    #[must_use]
     pub fn permuted(&self, axes: &[usize]) -> Self {
         assert_eq!(axes.len(), self.shape.len(), "a permutation names every axis");
         let mut strides = vec![1; self.shape.len()];
