@@ -17,7 +17,7 @@ use crate::evaluation::{Labelled, Split, read_labels};
 const ROWS: usize = 8;
 
 /// Photographs of `test` that are shown with their field cut anew.
-const CUT: usize = 600;
+const CUT: usize = 300;
 
 /// What a training works on.
 #[derive(Clone, Debug)]

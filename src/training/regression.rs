@@ -11,7 +11,7 @@ use crate::grading::Grade;
 const CHUNK: usize = 256;
 
 /// Where a fit ends: changes of the head below this move no probability that is shown.
-const LIMITS: Limits = Limits { gradient: 2e-6, iterations: 1000 };
+const LIMITS: Limits = Limits { gradient: 1e-5, iterations: 1000 };
 
 /// How much a photograph of each grade counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

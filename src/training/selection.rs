@@ -8,7 +8,7 @@ use super::regression::{ClassWeights, Sample};
 use crate::evaluation::{Colour, Confusion, Graded, Labelled, by_source, roc_auc};
 
 /// Penalties tried, strongest first: each fit starts where the former ended.
-pub const PENALTIES: [f64; 7] = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003];
+pub const PENALTIES: [f64; 5] = [3.0, 1.0, 0.3, 0.1, 0.03];
 
 /// A graded photograph as a backbone saw it.
 #[derive(Clone, Copy, Debug)]
