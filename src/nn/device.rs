@@ -35,8 +35,8 @@ impl Device {
     pub fn open(choice: DeviceChoice) -> Result<Self, NnError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu()),
-            DeviceChoice::Cuda => Self::cuda().map_err(NnError::Device),
-            DeviceChoice::Metal => Self::metal().map_err(NnError::Device),
+            DeviceChoice::Cuda => Self::cuda().map_err(NnError::NoDevice),
+            DeviceChoice::Metal => Self::metal().map_err(NnError::NoDevice),
             DeviceChoice::Auto => Ok(Self::best()),
         }
     }

@@ -152,6 +152,9 @@ pub enum NnError {
         /// Its name.
         layer: String,
     },
+    /// The device that was asked for is not there.
+    #[error("{0}; choose --device auto or cpu")]
+    NoDevice(String),
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),
