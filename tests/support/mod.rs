@@ -58,10 +58,13 @@ pub fn broken_files(folder: &Path) -> Vec<&'static str> {
     bitmap.extend((256u32 * 256 * 3).to_le_bytes());
     bitmap.extend([0; 16]);
     let black = [bitmap.clone(), vec![0; 256 * 256 * 3]].concat();
-    let mut state = 1u32;
+    // SplitMix64: noise without the patterns that a simpler generator leaves from row to row.
+    let mut state = 0u64;
     let noise = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 56) as u8
     });
     let noise = [bitmap, noise.take(256 * 256 * 3).collect()].concat();
     let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
