@@ -236,18 +236,8 @@ fn cases() -> Vec<Entry> {
     list(
         Group::Cases,
         vec![
-            (
-                Command::Step(1),
-                "Next case",
-                "",
-                vec![Chord::plain(Key::ArrowRight), Chord::plain(Key::ArrowDown), Chord::plain(Key::J)],
-            ),
-            (
-                Command::Step(-1),
-                "Previous case",
-                "",
-                vec![Chord::plain(Key::ArrowLeft), Chord::plain(Key::ArrowUp), Chord::shift(Key::J)],
-            ),
+            (Command::Step(1), "Next case", "", vec![Chord::plain(Key::ArrowRight), Chord::plain(Key::ArrowDown)]),
+            (Command::Step(-1), "Previous case", "", vec![Chord::plain(Key::ArrowLeft), Chord::plain(Key::ArrowUp)]),
             (Command::Step(10), "Ten cases on", "", vec![Chord::plain(Key::PageDown)]),
             (Command::Step(-10), "Ten cases back", "", vec![Chord::plain(Key::PageUp)]),
             (Command::Step(isize::MIN), "First case", "", vec![Chord::plain(Key::Home)]),

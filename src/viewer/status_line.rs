@@ -60,12 +60,11 @@ fn work(ui: &mut Ui, rect: Rect, model: &Model, palette: &Palette) -> f32 {
         }
         say(how_far(work), theme::small_medium(), &mut x);
     }
-    if under_way.is_empty() {
-        if let Some(words) = model.map.as_ref().filter(|map| map.finished).map(made) {
-            say("Map".to_owned(), theme::small(), &mut x);
-            x += bar::WORD;
-            say(words, theme::small_medium(), &mut x);
-        }
+    let made = model.map.as_ref().filter(|map| map.finished && under_way.is_empty()).map(made);
+    if let Some(words) = made {
+        say("Map".to_owned(), theme::small(), &mut x);
+        x += bar::WORD;
+        say(words, theme::small_medium(), &mut x);
     }
     if !spoken.is_empty() {
         let area = Rect::from_min_max(pos2(rect.left(), rect.top()), pos2(x, rect.bottom()));

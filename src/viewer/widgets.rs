@@ -82,9 +82,12 @@ impl Pill<'_> {
         let response = ui.interact(rect, ui.scope_id().with(("pill", self.label)), sense);
         let name = self.figure.map_or(self.label.to_owned(), |figure| format!("{} {figure}", self.label));
         let (role, selected) = (if self.clickable { Role::Button } else { Role::Label }, self.selected);
-        response.widget_info(|| match self.clickable {
-            true => WidgetInfo::selected(role, true, selected, &name),
-            false => WidgetInfo::labeled(role, true, &name),
+        response.widget_info(|| {
+            if self.clickable {
+                WidgetInfo::selected(role, true, selected, &name)
+            } else {
+                WidgetInfo::labeled(role, true, &name)
+            }
         });
 
         let hovered = self.clickable && response.hovered();

@@ -74,6 +74,8 @@ pub fn note(networks: &[(Network, NetworkState)], assessment: Option<&Assessment
             (NetworkState::Loading, _) => "loading",
             (NetworkState::Ready, _) => continue,
         };
+        // That the manifest does not list a network is said of each in the same few words; the path is in its tooltip.
+        let why = if why.starts_with("no weights yet") { "no weights yet" } else { why };
         match reasons.iter_mut().find(|(known, _)| *known == why) {
             Some((_, names)) => names.push(network.label()),
             None => reasons.push((why, vec![network.label()])),

@@ -61,6 +61,8 @@ impl Row<'_> {
         let radius = size::THUMBNAIL / 2.0;
         match self.thumbnail {
             Some(texture) => {
+                // Cameras cut fields at top and bottom: what is missing is as dark as behind the photograph.
+                painter.circle_filled(centre, radius - 0.5, palette.view);
                 let rect = Rect::from_center_size(centre, vec2(size::THUMBNAIL, size::THUMBNAIL));
                 let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
                 painter.image(texture, rect, whole, Color32::WHITE);

@@ -203,13 +203,11 @@ impl Model {
         self.cases = Cases::new(cases);
         self.notice = None;
         self.selected = None;
-        match self.cases.neighbour(None, 0) {
-            Some(first) => self.select(first),
-            None => {
-                self.clear();
-                Vec::new()
-            }
+        if let Some(first) = self.cases.neighbour(None, 0) {
+            return self.select(first);
         }
+        self.clear();
+        Vec::new()
     }
 
     fn set_network_state(&mut self, network: Network, state: NetworkState) -> Vec<Effect> {
