@@ -1,6 +1,7 @@
 //! Arguments come in; one call and an exit status go out: 0 done, 1 failure, 2 usage, 3 some photographs skipped.
 
 mod check_convergence;
+mod check_fields;
 mod explain;
 mod grade;
 mod import_weights;
@@ -54,6 +55,8 @@ enum Command {
     ImportWeights(import_weights::Args),
     /// Checks that maps are as close to the truth as they claim: one row an image and network.
     CheckConvergence(check_convergence::Args),
+    /// Counts fundus photographs and other pictures that are refused.
+    CheckFields(check_fields::Args),
     /// Fits a network's last layer to graded photographs; writes weights, manifest and model card.
     Train(train::Args),
 }
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Grade(args)) => grade::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::CheckConvergence(args)) => check_convergence::run(&args),
+        Some(Command::CheckFields(args)) => check_fields::run(args),
         Some(Command::ImportWeights(args)) => import_weights::run(args),
         Some(Command::Train(args)) => train::run(args),
         None => view(arguments.paths, arguments.device.into()),

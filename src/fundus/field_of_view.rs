@@ -65,7 +65,7 @@ pub enum FieldError {
         /// The file.
         path: PathBuf,
         /// What is not like a retina.
-        reason: String,
+        reason: &'static str,
     },
 }
 
@@ -81,9 +81,11 @@ impl FieldOfView {
             return Err(FieldError::TooSmall { path: path(), width, height });
         }
         let reduced = Reduced::new(&photograph.pixels);
-        retina::check_colour(&reduced).map_err(|()| FieldError::WithoutColour { path: path() })?;
         let fit = circle::fit(&reduced).map_err(|reason| FieldError::NotFound { path: path(), reason })?;
-        retina::check(&reduced, &fit).map_err(|reason| FieldError::NotARetina { path: path(), reason })?;
+        retina::check(&reduced, &fit).map_err(|unlike| match unlike {
+            retina::Unlike::Grey => FieldError::WithoutColour { path: path() },
+            retina::Unlike::Other(reason) => FieldError::NotARetina { path: path(), reason },
+        })?;
         let scale = f64::from(reduced.scale);
         Ok(Self { centre: fit.circle.centre.map(|at| at * scale), radius: fit.circle.radius * scale }
             .or_whole_square(width, height))

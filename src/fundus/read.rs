@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 
-use super::{Listing, Photograph};
+use super::{Identity, Listing, Photograph, dicom};
 
 /// Most pixels of a photograph.
 pub(super) const MOST_PIXELS: u64 = 200_000_000;
@@ -81,6 +81,14 @@ pub enum ReadError {
         /// Pixels down.
         height: u32,
     },
+    /// DICOM, but no ophthalmic photograph.
+    #[error("{}: DICOM of another kind ({kind}); open an ophthalmic photograph", .path.display())]
+    OtherDicom {
+        /// The file.
+        path: PathBuf,
+        /// The name of its SOP class.
+        kind: String,
+    },
     /// One channel: an angiography or a red-free photograph.
     #[error(
         "{}: without colour, as angiographies and red-free photographs are; the networks were made for colour photographs",
@@ -105,8 +113,9 @@ pub fn is_candidate(path: &Path) -> bool {
 pub fn read(path: &Path, listing: &mut Listing) -> Result<Photograph, ReadError> {
     let bytes = read_bytes(path)?;
     let sha256 = Sha256::digest(&bytes).into();
-    let pixels = decode(path, &bytes)?;
-    Ok(Photograph { path: path.to_path_buf(), sha256, identity: listing.identity(path), pixels })
+    let (pixels, tags) =
+        if is_dicom(&bytes) { dicom::read(path, &bytes)? } else { (decode(path, &bytes)?, Identity::default()) };
+    Ok(Photograph { path: path.to_path_buf(), sha256, identity: tags.or(listing.identity(path)), pixels })
 }
 
 /// The first bytes of a file, enough for every signature.

@@ -63,7 +63,7 @@ pub(super) fn fit(reduced: &Reduced) -> Result<Fit, String> {
         .filter_map(|hypothesis| refine(reduced, hypothesis))
         .max_by(|a, b| a.score.total_cmp(&b.score))
         .ok_or_else(|| "nothing in it is bounded by a circle".to_owned())?;
-    if best.visible * best.supported < 0.04 || best.supported < 0.6 {
+    if best.visible * best.supported < 0.04 || best.supported < 0.65 {
         return Err(format!(
             "the best circle shows on {:.0} % of its circumference",
             100.0 * best.visible * best.supported
