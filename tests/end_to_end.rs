@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use desktop::Desktop;
 use diaret::fundus::{FieldOfView, Listing, read};
-use diaret::viewer::dock::bars::{self, Geometry};
-use diaret::viewer::panes::viewpoint::{Frame, Placement, Scene, Viewpoint};
+use diaret::viewer::dock::{Geometry, geometry, sections};
+use diaret::viewer::panes::{self, Frame, Placement, Scene, Viewpoint};
 use diaret::viewer::screen::Layout;
-use diaret::viewer::{dock, panes, tokens};
+use diaret::viewer::tokens;
 use egui::{Color32, Rect, pos2, vec2};
 use image::RgbImage;
 
@@ -196,7 +196,7 @@ impl Field {
 fn bars_agree(shot: &RgbImage, expected: &Series) -> bool {
     let area = layout().dock;
     let area = area.with_min_y(area.top() + 1.0);
-    let rows = bars::geometry(dock::sections(area)[1]);
+    let rows = geometry(sections(area)[1]);
     (0..5).all(|grade| row_agrees(shot, &rows[grade], grade, expected))
 }
 

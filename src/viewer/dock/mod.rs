@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use egui::{Id, Painter, Pos2, Rect, Response as Widget, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
-pub use bars::{Geometry, bar};
+pub use bars::{Geometry, bar, geometry};
 
 use crate::attribution::Stop;
 use crate::grading::Assessment;
