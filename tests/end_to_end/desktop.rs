@@ -36,7 +36,7 @@ impl Desktop {
         let [width, height] = size.map(|side| side.to_string());
         desktop.xdotool(&["windowmove", "--sync", &desktop.window.clone(), "0", "0"]);
         desktop.xdotool(&["windowsize", &desktop.window.clone(), &width, &height]);
-        desktop.xdotool(&["windowfocus", "--sync", &desktop.window.clone()]);
+        desktop.focus();
         desktop.xdotool(&["mousemove", "4", &(size[1] - 4).to_string()]);
         desktop
     }
@@ -62,13 +62,26 @@ impl Desktop {
             if let Some(status) = self.program.try_wait().unwrap() {
                 panic!("the program ended without a window: {status}");
             }
-            let found = self.xdotool(&["search", "--name", "^DiaRet"]);
+            let found = self.xdotool(&["search", "--onlyvisible", "--name", "^DiaRet"]);
             if let Some(window) = found.lines().next() {
                 return window.to_owned();
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("no window within a minute");
+    }
+
+    /// Without a window manager nobody else gives the window the keys, and one that is not drawn yet refuses them.
+    fn focus(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            self.xdotool(&["windowfocus", &self.window]);
+            std::thread::sleep(Duration::from_millis(100));
+            if self.xdotool(&["getwindowfocus", "-f"]).trim() == self.window {
+                return;
+            }
+        }
+        panic!("the window does not take the keys");
     }
 
     fn xdotool(&self, arguments: &[&str]) -> String {
