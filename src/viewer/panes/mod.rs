@@ -363,6 +363,7 @@ fn in_pane(at: Pos2, pane: Rect, pixels_per_point: f32) -> [f64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use egui::vec2;
     use proptest::prelude::*;
 
     use super::*;
