@@ -12,7 +12,7 @@ pub fn percent(probability: f64) -> String {
     match probability * 100.0 {
         p if p > 0.0 && p < 0.5 => "<1".to_owned(),
         p if (99.5..100.0).contains(&p) => ">99".to_owned(),
-        p => format!("{p:.0}"),
+        p => format!("{:.0}", p.round()),
     }
 }
 

@@ -334,7 +334,8 @@ mod tests {
         #[test]
         fn tiles_cover_a_photograph_once(width in 1_u32..3000, height in 1_u32..3000, halvings in 0_u32..4) {
             let scale = 1 << halvings;
-            let level = level(scale, width.div_ceil(scale), height.div_ceil(scale));
+            let pixels = image::RgbImage::new(width.div_ceil(scale), height.div_ceil(scale));
+            let level = Level { scale, pixels: Arc::new(pixels) };
             let size = [width, height];
             let view = [[0.0; 2], size.map(f64::from)];
             let area: f64 = grid(&level, size, view)
