@@ -43,7 +43,7 @@ pub struct Entry {
     pub input: InputPipeline,
     /// What differs by the source of the weights, preprocessing and number of classes included.
     pub variant: Variant,
-    /// The files, in the order in which they were written.
+    /// The files, in order; of a parameter that lies in several of them the first counts.
     pub files: Vec<WeightsFile>,
 }
 
