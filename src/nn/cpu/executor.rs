@@ -1,8 +1,8 @@
 //! Rows of images come in; logits and gradients go out.
 //!
 //! Rows are worked on at the same time, one thread each; what does not fill the threads (a single row, say) is cut into
-//! tiles that all threads share. Memory: per thread that works, one image's slots (for 299 px about 20 MB in f32) and the
-//! kept bits (about 3 MB); it does not grow with the number of rows.
+//! tiles that all threads share. Memory: per thread that works, one image's slots (for 299 px 11 to 15 MB in f32) and the
+//! kept bits and arguments (2 to 4 MB); it does not grow with the number of rows.
 
 use std::sync::Arc;
 

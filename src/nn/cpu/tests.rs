@@ -1,17 +1,19 @@
 //! Every kernel against its definition, and its gradient against finite differences in f64.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::CpuExecutor;
 use super::convolution::{self, Residual, Target, Turned, mask_bytes};
+use super::layout::Layout;
 use super::parallel::{Spares, Threads};
 use super::pool;
 use super::product::Source;
-use crate::nn::graph::{Affine, Padding, Window};
+use crate::nn::graph::{Affine, Graph, Padding, Variant, Window};
 use crate::nn::plan::{Convolution, Operation, Plan, Step};
-use crate::nn::{At, Executor, Network};
+use crate::nn::{At, Executor, Network, SIDE};
 
 /// Numbers in [-1, 1) that a seed decides.
 fn numbers(seed: u64, count: usize) -> Vec<f64> {
@@ -295,6 +297,26 @@ proptest! {
                 prop_assert!((ours - slopes[0]).abs() < 1e-5 * slopes[0].abs().max(1.0), "{} {:?}", ours, slopes);
             }
         }
+    }
+}
+
+/// What the documentation says of memory: per thread, for the networks as they are used.
+#[test]
+fn an_image_takes_at_most_20_mib() {
+    for network in Network::ALL {
+        let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
+        let sizes: HashMap<String, usize> =
+            graph.parameters().into_iter().map(|p| (p.name, p.shape.iter().product())).collect();
+        let plan = Plan::<f32>::new(&graph, &|name| Some(vec![1.0; *sizes.get(name)?])).unwrap();
+        let slots = 4 * Layout::new(&plan).unwrap().slots.iter().sum::<usize>();
+        let kept = plan.steps.iter().map(|step| match &step.operation {
+            Operation::Convolution(convolution) if convolution.relu => step.shape.iter().product::<usize>() / 8,
+            Operation::MaxPool(_) => step.shape.iter().product(),
+            _ => 0,
+        });
+        let kept: usize = kept.sum();
+        println!("{network:?}: slots {slots} bytes, kept {kept}");
+        assert!(slots + kept <= 20 << 20, "{network:?}: {slots} and {kept} bytes");
     }
 }
 
