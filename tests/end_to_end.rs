@@ -196,7 +196,7 @@ impl Field {
 fn bars_agree(shot: &RgbImage, expected: &Series) -> bool {
     let area = layout().dock;
     let area = area.with_min_y(area.top() + 1.0);
-    let rows = geometry(sections(area)[1]);
+    let rows = geometry(sections(area)[1].shrink2(vec2(tokens::dock::SIDE, tokens::dock::TOP)));
     (0..5).all(|grade| row_agrees(shot, &rows[grade], grade, expected))
 }
 
