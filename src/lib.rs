@@ -12,6 +12,9 @@
 //! | [`session`] | requests with priorities | results, cancellable; threads, caches and devices live here |
 //! | [`viewer`], [`cli`] | a session | what a person sees |
 
+// What a person gives must never end the program, and only commands speak to the terminal. Tests may do both.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
 pub mod attribution;
 pub mod cli;
 pub mod evaluation;

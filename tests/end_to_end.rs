@@ -1,7 +1,7 @@
 //! The real binary in a real window, driven by keys, judged by its pixels: bars agree with `diaret grade`, the panes are equal
 //! without overlay and differ only inside the field with it, and another case changes all three.
 //!
-//! Needs Xvfb, xdotool and ImageMagick, which `packaging/test` installs; without them it fails and says so.
+//! Needs Xvfb, xdotool and `ImageMagick`, which `packaging/test` installs; without them it fails and says so.
 
 #[path = "end_to_end/desktop.rs"]
 mod desktop;
@@ -165,7 +165,7 @@ fn pixels(area: Rect) -> impl Iterator<Item = (u32, u32)> {
 /// Where the fitted field lies on the screen.
 struct Field {
     placement: Placement,
-    field: FieldOfView,
+    circle: FieldOfView,
     offset: [f64; 2],
 }
 
@@ -179,7 +179,7 @@ impl Field {
             Frame { size: [f64::from(pane.width()), f64::from(pane.height())], title: f64::from(tokens::pane::TITLE) };
         let placement = Viewpoint::FIT.place(&Scene { size, field }, &frame);
         let corner = pictures()[0].min - pane.min;
-        Self { placement, field, offset: [f64::from(corner.x), f64::from(corner.y)] }
+        Self { placement, circle: field, offset: [f64::from(corner.x), f64::from(corner.y)] }
     }
 
     /// Whether a pixel of the picture area touches the field: half a pixel of the screen and one of the network's map count
@@ -188,7 +188,7 @@ impl Field {
         let at = [f64::from(x) + 0.5 + self.offset[0], f64::from(y) + 0.5 + self.offset[1]];
         let [x, y] = self.placement.to_original(at);
         let slack = 0.75 / self.placement.scale;
-        (x - self.field.centre[0]).hypot(y - self.field.centre[1]) <= self.field.radius + slack
+        (x - self.circle.centre[0]).hypot(y - self.circle.centre[1]) <= self.circle.radius + slack
     }
 }
 

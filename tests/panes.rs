@@ -7,6 +7,8 @@ mod scene;
 use std::sync::Arc;
 
 use diaret::attribution::Method;
+use diaret::attribution::colormap::Colormap;
+use diaret::attribution::heatmap::HeatmapSettings;
 use diaret::fundus::{Identity, Laterality};
 use diaret::grading::Output;
 use diaret::nn::Network;
@@ -58,7 +60,11 @@ impl Shown {
                 predicted: None,
             },
             map: self.map.as_ref().map_or(MapState::Waiting, MapState::Shown),
-            drawing: Drawing { heatmap: Default::default(), colormap: Default::default(), opacity: self.opacity },
+            drawing: Drawing {
+                heatmap: HeatmapSettings::default(),
+                colormap: Colormap::default(),
+                opacity: self.opacity,
+            },
             adjustments: self.adjustments,
         };
         let area = ui.ctx().content_rect();

@@ -208,7 +208,10 @@ fn zero_sized() {
     bmp[18..22].fill(0);
     for (name, bytes) in [("flat.png", png_of(0, 40)), ("flat.bmp", bmp)] {
         let (error, message) = refused(&write(&folder, name, &bytes));
-        assert!(matches!(error, ReadError::ZeroSized { .. } | ReadError::Damaged { .. }), "{message}");
+        // Which of the three a decoder says of a picture without pixels is its own affair.
+        let named =
+            matches!(error, ReadError::ZeroSized { .. } | ReadError::Damaged { .. } | ReadError::Unsupported { .. });
+        assert!(named, "{message}");
     }
 }
 
@@ -340,12 +343,12 @@ fn dicom_planes_and_luma_chroma() {
     orange(&save(&folder, object, NATIVE, PHOTOGRAPHY));
 
     let mut object = dicom("YBR_FULL", 8);
-    object.put(fragment(run_lengths(&[124, 86, 182], 24)));
+    object.put(fragment(run_lengths([124, 86, 182], 24)));
     orange(&save(&folder, object, uids::RLE_LOSSLESS, PHOTOGRAPHY));
 }
 
 /// Three RLE segments, each one value repeated (PS3.5 annex G).
-fn run_lengths(values: &[u8; 3], count: u8) -> Vec<u8> {
+fn run_lengths(values: [u8; 3], count: u8) -> Vec<u8> {
     let mut out: Vec<u8> = [3_u32, 64, 66, 68].into_iter().flat_map(u32::to_le_bytes).collect();
     out.resize(64, 0);
     values.iter().for_each(|&value| out.extend([(257 - u16::from(count)) as u8, value]));

@@ -37,7 +37,7 @@ pub struct Args {
     /// Folder with labels.csv.
     #[arg(long)]
     data: PathBuf,
-    /// Folder that gets the weights, manifest.toml, MODEL_CARD.md, and a cache from which a run that was ended goes on.
+    /// Folder that gets the weights, manifest.toml, `MODEL_CARD.md`, and a cache from which a run that was ended goes on.
     #[arg(long)]
     out: PathBuf,
     /// Folder of full-size photographs that are compared with their copies in the data; the bundled ones if not given.

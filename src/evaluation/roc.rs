@@ -1,7 +1,7 @@
 //! Scores of positive and negative cases come in; the area under the ROC curve goes out.
 
 /// The share of pairs of a positive and a negative case in which the positive has the higher score, ties counting a half
-/// (Mann-Whitney; Hanley and McNeil, Radiology 143:29, 1982). `None` where one of the two kinds is missing.
+/// (Mann-Whitney; Hanley and `McNeil`, Radiology 143:29, 1982). `None` where one of the two kinds is missing.
 pub fn roc_auc(cases: impl IntoIterator<Item = (bool, f64)>) -> Option<f64> {
     let mut cases: Vec<_> = cases.into_iter().collect();
     cases.sort_by(|a, b| a.1.total_cmp(&b.1));

@@ -83,13 +83,15 @@ pub fn compute(
     let (side, rows) = (executor.side(), executor.rows());
     let (send, receive) = bounded(2 * rows);
     std::thread::scope(|scope| {
-        scope.spawn(|| prepare_all(&missing, side, send));
+        let jobs = &missing;
+        // The channel ends with the thread.
+        scope.spawn(move || prepare_all(jobs, side, &send));
         run(executor, cache, receive, missing.len(), told)
     })
 }
 
 /// Ends early when nobody listens any more.
-fn prepare_all(jobs: &[&Job], side: usize, send: Sender<Result<Prepared, Refused>>) {
+fn prepare_all(jobs: &[&Job], side: usize, send: &Sender<Result<Prepared, Refused>>) {
     let mut listing = Listing::default();
     for job in jobs {
         let prepared = prepare(job, side, &mut listing).map_err(|reason| Refused { key: job.key.clone(), reason });

@@ -87,6 +87,7 @@ impl Head {
     }
 
     /// As it is after its values were stored.
+    #[must_use]
     pub fn rounded(&self, store: impl Fn(f64) -> f64) -> Self {
         Self { kernel: self.kernel.iter().map(|&value| store(value)).collect(), bias: self.bias.map(store) }
     }
@@ -121,7 +122,7 @@ mod tests {
     const ROWS: [[f32; 3]; 4] = [[1.0, 7.0, 0.5], [2.0, 7.0, -0.5], [4.0, 7.0, 0.25], [0.0, 7.0, 3.0]];
 
     fn rows() -> Vec<&'static [f32]> {
-        ROWS.iter().map(|row| row.as_slice()).collect()
+        ROWS.iter().map(<[f32; 3]>::as_slice).collect()
     }
 
     #[test]

@@ -152,7 +152,7 @@ mod tests {
     /// Grades drawn by the head's own probabilities.
     fn draw(head: &Head, features: &[Vec<f32>]) -> Vec<Grade> {
         let drawn = |(row, values): (usize, &Vec<f32>)| {
-            let mut left = (noise(1_000_003 + row) + 1.0) / 2.0;
+            let mut left = f64::midpoint(noise(1_000_003 + row), 1.0);
             for (grade, probability) in Grade::ALL.into_iter().zip(head.grade(values).probabilities) {
                 left -= probability;
                 if left < 0.0 {

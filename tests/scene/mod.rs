@@ -32,7 +32,12 @@ pub fn picture(width: u32, height: u32) -> Arc<Picture> {
         let light = (1.0 - 0.45 * r * r) * (1.0 - 0.45 * vessel) + 0.6 * disc + chequered;
         image::Rgb([200.0, 110.0, 50.0].map(|v: f64| (v * light).clamp(0.0, 255.0) as u8))
     });
-    let photograph = Photograph { path: "painted.png".into(), sha256: [0; 32], identity: Default::default(), pixels };
+    let photograph = Photograph {
+        path: "painted.png".into(),
+        sha256: [0; 32],
+        identity: diaret::fundus::Identity::default(),
+        pixels,
+    };
     Arc::new(Picture::new(photograph, field))
 }
 

@@ -315,7 +315,7 @@ fn solve(m: [[f64; 3]; 3], right: [f64; 3]) -> Option<[f64; 3]> {
     }))
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): the same photograph gives the same circle every time.
+/// `SplitMix64` (Steele, Lea and Flood 2014): the same photograph gives the same circle every time.
 struct SplitMix(u64);
 
 impl SplitMix {

@@ -135,7 +135,8 @@ mod tests {
         let turned = tensor.permuted(&[2, 0, 1]);
         assert_eq!(turned.shape, [4, 2, 3]);
         for (a, b, c) in (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| (a, b, c)))) {
-            assert_eq!(turned.values[(c * 2 + a) * 3 + b], tensor.values[(a * 3 + b) * 4 + c]);
+            let (moved, there) = (turned.values[(c * 2 + a) * 3 + b], tensor.values[(a * 3 + b) * 4 + c]);
+            assert_eq!(moved.to_bits(), there.to_bits());
         }
         assert_eq!(turned.permuted(&[1, 2, 0]), tensor);
     }

@@ -381,7 +381,7 @@ mod tests {
                 prop_assert!((physical - physical.round()).abs() < 2e-3, "{physical}");
             }
             let widths = [left, right].map(|pane| (pane.width() * pixels_per_point).round());
-            prop_assert_eq!(widths[0], widths[1]);
+            prop_assert!((widths[0] - widths[1]).abs() < 0.5);
             prop_assert!(left.right() < right.left());
             prop_assert!(area.expand(1e-3).contains_rect(left.union(right)));
         }
