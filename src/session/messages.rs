@@ -88,7 +88,7 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
-/// What has happened since the last [`Session::drain`].
+/// What has happened since the last [`Session::drain`](super::Session::drain).
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The device that is used, and what was asked for in vain.

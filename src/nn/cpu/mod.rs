@@ -1,9 +1,9 @@
 //! A [`Plan`] comes in; executors on the processor go out, generic over f32 and f64.
 //!
 //! The matrix product is the `gemm` crate's, which picks AVX2, AVX-512 or NEON while it runs; what stands around it is
-//! here: patches gathered in tiles that stay in cache ([`product`]), convolutions and their gradients ([`convolution`]),
-//! pools ([`pool`]), where everything lives ([`layout`]), one image through a plan and back ([`image`]), and the rows of a
-//! batch over threads ([`executor`]). Input gradients need no activations: forward keeps one bit per ReLU and one byte per
+//! here: patches gathered in tiles that stay in cache (`product`), convolutions and their gradients (`convolution`),
+//! pools (`pool`), where everything lives (`layout`), one image through a plan and back (`image`), and the rows of a
+//! batch over threads (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per
 //! maximum.
 //!
 //! Memory: the weights once, shared by all executors; once more, turned, as soon as a gradient was asked for; and per

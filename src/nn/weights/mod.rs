@@ -1,6 +1,6 @@
 //! A folder with a manifest and safetensors files comes in; a [`Model`] goes out. Files of other programs become such files.
 //!
-//! [`load`] is what the program does; [`import`] reads what Keras, torchvision and timm wrote; [`write`] and [`Manifest`]
+//! [`load`] is what the program does; [`import`] reads what Keras, torchvision and timm wrote; [`write()`] and [`Manifest`]
 //! make the folder. Parameters have the names of `keras.applications` and lie in f16, f32 where f16 does not hold them.
 //! Hash, name, type and shape of each are checked; nothing about a file is guessed.
 
