@@ -158,6 +158,9 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<image::RgbImage, ReadError> {
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
         return Err(ReadError::Truncated { path: path.to_path_buf() });
     }
+    if let Some((width, height)) = declared_size(format, bytes) {
+        check_size(path, width, height)?;
+    }
     let refuse = |error| refusal(path, format, error);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MOST_ALLOCATED);
@@ -173,6 +176,19 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<image::RgbImage, ReadError> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
+}
+
+/// The size in the head of a PNG or BMP, whose decoders have other words for none and too much.
+fn declared_size(format: ImageFormat, bytes: &[u8]) -> Option<(u32, u32)> {
+    let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
+    match format {
+        ImageFormat::Png => Some((u32::from_be_bytes(word(16)?), u32::from_be_bytes(word(20)?))),
+        // A negative height stands for rows from the top.
+        ImageFormat::Bmp if u32::from_le_bytes(word(14)?) >= 40 => {
+            Some((u32::from_le_bytes(word(18)?), i32::from_le_bytes(word(22)?).unsigned_abs()))
+        }
+        _ => None,
+    }
 }
 
 /// Zero-sized and oversized pictures are refused before anything is allocated for them.
