@@ -367,6 +367,28 @@ fn dicom_jpeg_says_in_its_header_whether_it_is_rgb() {
     }
 }
 
+/// Files that OpenJPEG and GDCM have made (`tests/fixtures/dicom.py`).
+#[test]
+fn dicom_of_jpeg_2000_and_jpeg_lossless() {
+    let expected =
+        RgbImage::from_fn(40, 36, |x, y| Rgb([40 + 5 * x, 20 + 6 * y, 3 * (x + y)].map(|value| value as u8)));
+    for (name, tolerance) in [
+        ("jpeg2000_lossless", 0),
+        ("jpeg2000_lossless_16", 0),
+        ("jpeg2000_lossy", 4),
+        ("jpeg_lossless", 0),
+        ("jpeg_lossless_sv1", 0),
+        ("jpeg_lossless_16", 0),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.dcm"));
+        let photograph = open(&path).unwrap();
+        assert_eq!(photograph.pixels.dimensions(), expected.dimensions(), "{name}");
+        let pairs = photograph.pixels.as_raw().iter().zip(expected.as_raw());
+        assert!(pairs.clone().all(|(a, b)| a.abs_diff(*b) <= tolerance), "{name}");
+        assert_eq!(photograph.identity.eye, Some(Laterality::Left), "{name}");
+    }
+}
+
 #[test]
 fn dicom_laterality_of_the_frame() {
     let folder = folder();
