@@ -120,7 +120,7 @@ fn every_figure_is_named() {
         harness.get_by_label(label);
     }
     for line in [
-        "Change in the last refinement: 3.1 % of 2 % asked",
+        "Last change of the map: 3.1 % of 2 % asked",
         "Sum against change of output: within 1.2 %",
         "Share at the rim: 8 %",
         "Gradients taken: 33 of at most 256, f32",
@@ -141,7 +141,7 @@ fn grad_cam_claims_no_completeness() {
         map.attribution = attribution.into();
     }
     let harness = harness(shown, 1376.0, egui::Theme::Dark, 1.0);
-    harness.get_by_value("Sum against change of output: not defined for Grad-CAM");
+    harness.get_by_value("Sum against change of output: not defined");
     harness.get_by_value("Gradients taken: 1 f32");
     assert!(harness.query_by_label_contains("to go").is_none());
 }

@@ -1,7 +1,6 @@
 //! Evidence in [-1, 1] comes in; a colour and an opacity go out.
 //!
-//! Opacity follows magnitude, so that the retina shows wherever there is little to say: it is the square root of the
-//! magnitude, since most of a map is far below its scale and would otherwise hardly be seen.
+//! Opacity follows magnitude, so that the retina shows wherever there is little to say.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +10,10 @@ use super::colormap_tables::{CIVIDIS, VIRIDIS};
 const FOR: [u8; 3] = [0x28, 0xe1, 0xff];
 /// Against: #ff50d2.
 const AGAINST: [u8; 3] = [0xff, 0x50, 0xd2];
+
+/// Opacity is the magnitude to this power. Tried on fundus photographs: 1 leaves moderate evidence so faint that magenta reads
+/// as a vessel, 1/2 covers the retina with what says little.
+const OPACITY: f32 = 0.75;
 
 /// The colours of a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ impl Colormap {
             Self::Viridis => along(&VIRIDIS, magnitude),
             Self::Cividis => along(&CIVIDIS, magnitude),
         };
-        [red, green, blue, magnitude.sqrt()]
+        [red, green, blue, magnitude.powf(OPACITY)]
     }
 }
 

@@ -48,7 +48,7 @@ pub struct HeatmapSettings {
 
 impl Default for HeatmapSettings {
     fn default() -> Self {
-        Self { sign: Sign::Both, percentile: 99.5, threshold: 0.12, smoothing: 1.5 }
+        Self { sign: Sign::Both, percentile: 99.5, threshold: 0.2, smoothing: 2.0 }
     }
 }
 

@@ -12,12 +12,14 @@ mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
 use crate::home::Home;
 use crate::nn::{Device, DeviceChoice, Network};
 use crate::session::Networks;
+use crate::viewer::Stopwatch;
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -43,6 +45,9 @@ struct Arguments {
     /// Where the networks run.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
+    /// Tells on stderr how long the window, and photograph, bars and maps of each case, took to appear.
+    #[arg(long)]
+    timings: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +98,7 @@ impl From<DeviceArgument> for DeviceChoice {
 
 /// Parses the arguments and runs what they ask for.
 pub fn main() -> ExitCode {
+    let begun = Instant::now();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -108,17 +114,20 @@ pub fn main() -> ExitCode {
         Some(Command::CheckFields(args)) => check_fields::run(args),
         Some(Command::ImportWeights(args)) => import_weights::run(args),
         Some(Command::Train(args)) => train::run(args),
-        None => view(arguments.paths, arguments.device.into()),
+        None => {
+            let stopwatch = arguments.timings.then(|| Stopwatch::new(begun, output::warn));
+            view(arguments.paths, arguments.device.into(), stopwatch)
+        }
     };
     result.unwrap_or_else(|error| status_of(&error))
 }
 
 /// Opens the viewer.
-fn view(paths: Vec<PathBuf>, device: DeviceChoice) -> anyhow::Result<ExitCode> {
+fn view(paths: Vec<PathBuf>, device: DeviceChoice, stopwatch: Option<Stopwatch>) -> anyhow::Result<ExitCode> {
     for path in &paths {
         anyhow::ensure!(path.exists(), "no such file, folder or command: {}", path.display());
     }
-    crate::viewer::run(Home::find()?, device, paths)?;
+    crate::viewer::run(Home::find()?, device, paths, stopwatch)?;
     Ok(ExitCode::from(DONE))
 }
 

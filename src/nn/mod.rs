@@ -54,6 +54,15 @@ impl Network {
             Self::InceptionResNetV2 => "InceptionResNetV2",
         }
     }
+
+    /// The same where there is little room.
+    pub fn short_label(self) -> &'static str {
+        match self {
+            Self::ResNet50 => "ResNet",
+            Self::InceptionV3 => "Inc. V3",
+            Self::InceptionResNetV2 => "Inc.-ResNet",
+        }
+    }
 }
 
 /// Where a gradient is taken.

@@ -1,11 +1,13 @@
 //! The window: a session's events go into the screen, what the screen asks goes to the session, the dialogs, the disk.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
-use super::dialog::{Dialogs, Wanted};
+use super::dialog::{Answer, Dialogs, Wanted};
 use super::model::Effect;
 use super::screen::Screen;
 use super::settings::{self, Settings};
+use super::stopwatch::Stopwatch;
 use super::{theme, tokens, widgets};
 use crate::session::Session;
 
@@ -15,6 +17,7 @@ pub struct App {
     session: Session,
     dialogs: Dialogs,
     samples: PathBuf,
+    stopwatch: Option<Stopwatch>,
 }
 
 impl App {
@@ -25,7 +28,12 @@ impl App {
         theme::install(&creation.egui_ctx);
         let screen = Screen::new(&settings);
         session.open(if paths.is_empty() { vec![samples.clone()] } else { paths });
-        Self { screen, session, dialogs: Dialogs::default(), samples }
+        Self { screen, session, dialogs: Dialogs::default(), samples, stopwatch: None }
+    }
+
+    /// Tells how long everything took to appear.
+    pub fn timed_by(self, stopwatch: Option<Stopwatch>) -> Self {
+        Self { stopwatch, ..self }
     }
 
     fn perform(&mut self, context: &egui::Context, effects: Vec<Effect>) {
@@ -54,8 +62,10 @@ impl App {
             let effects = self.screen.apply(context, event);
             self.perform(context, effects);
         }
-        if let Some(paths) = self.dialogs.answered() {
-            self.session.open(paths);
+        match self.dialogs.answered() {
+            Some(Answer::Chosen(paths)) => self.session.open(paths),
+            Some(Answer::NoDialog(why)) => self.screen.model.notice = Some(why.to_owned()),
+            Some(Answer::Closed) | None => {}
         }
         let dropped: Vec<_> =
             context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_path_buf()).collect());
@@ -68,6 +78,9 @@ impl App {
 impl eframe::App for App {
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         let context = ui.ctx().clone();
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.frame_begins(Instant::now());
+        }
         self.take_in(&context);
         let asked = self.screen.show(ui);
         self.perform(&context, asked.effects);
@@ -76,6 +89,9 @@ impl eframe::App for App {
         }
         if context.input(|input| !input.raw.hovered_files.is_empty()) {
             invite_drop(ui);
+        }
+        if self.stopwatch.as_mut().is_some_and(|stopwatch| stopwatch.frame_drawn(&self.screen.model)) {
+            context.request_repaint();
         }
     }
 

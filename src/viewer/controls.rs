@@ -218,12 +218,7 @@ fn right_width(painter: &Painter, model: &Model, room: Room) -> f32 {
 
 fn networks(model: &Model, room: Room) -> Vec<Segment<'_>> {
     let segment = |network: Network| Segment {
-        label: match (network, room) {
-            (Network::ResNet50, Room::Least) => "ResNet",
-            (Network::InceptionV3, Room::Least) => "Inc. V3",
-            (Network::InceptionResNetV2, Room::Least) => "Inc.-ResNet",
-            (network, _) => network.label(),
-        },
+        label: if room == Room::Least { network.short_label() } else { network.label() },
         name: format!("Network: {}", network.label()),
         selected: model.request.network == network && model.unavailable(network).is_none(),
         unavailable: model.unavailable(network),

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -18,10 +19,27 @@ pub enum Wanted {
     Files,
 }
 
+/// What came of a dialog.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// These were chosen.
+    Chosen(Vec<PathBuf>),
+    /// It was closed.
+    Closed,
+    /// The desktop has no dialog to show, in words.
+    NoDialog(&'static str),
+}
+
+/// A dialog that ends sooner than this without a choice was never seen by anybody.
+const SEEN: Duration = Duration::from_millis(300);
+
+const NO_DIALOG: &str =
+    "This desktop has no file dialog: install xdg-desktop-portal or zenity, or drop a folder on this window";
+
 /// The dialogs of a window: one at a time.
 pub struct Dialogs {
-    answers: Receiver<Vec<PathBuf>>,
-    answer: Sender<Vec<PathBuf>>,
+    answers: Receiver<Answer>,
+    answer: Sender<Answer>,
     open: bool,
 }
 
@@ -52,19 +70,29 @@ impl Dialogs {
                 Box::pin(async { files.await.unwrap_or_default() })
             }
         };
+        let begun = Instant::now();
         std::thread::spawn(move || {
             let paths = wait(chosen).into_iter().map(|file| file.path().to_path_buf()).collect();
             // The window may be gone by now.
-            answer.send(paths).ok();
+            answer.send(judge(paths, begun.elapsed())).ok();
             wake();
         });
     }
 
-    /// What was chosen since the last call; nothing where the dialog was closed.
-    pub fn answered(&mut self) -> Option<Vec<PathBuf>> {
-        let paths = self.answers.try_recv().ok()?;
+    /// What came of the dialog since the last call.
+    pub fn answered(&mut self) -> Option<Answer> {
+        let answer = self.answers.try_recv().ok()?;
         self.open = false;
-        (!paths.is_empty()).then_some(paths)
+        Some(answer)
+    }
+}
+
+/// rfd does not say whether there was a dialog to be closed; the clock does.
+fn judge(paths: Vec<PathBuf>, shown: Duration) -> Answer {
+    match paths.is_empty() {
+        false => Answer::Chosen(paths),
+        true if shown < SEEN => Answer::NoDialog(NO_DIALOG),
+        true => Answer::Closed,
     }
 }
 
@@ -86,5 +114,18 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialog_that_nobody_can_have_seen_is_missed() {
+        let folder = || vec![PathBuf::from("photographs")];
+        assert_eq!(judge(folder(), Duration::ZERO), Answer::Chosen(folder()));
+        assert_eq!(judge(Vec::new(), Duration::from_secs(2)), Answer::Closed);
+        assert_eq!(judge(Vec::new(), Duration::from_millis(20)), Answer::NoDialog(NO_DIALOG));
     }
 }

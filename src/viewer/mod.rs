@@ -21,10 +21,13 @@ mod keys;
 mod list;
 mod palette;
 mod status_line;
+mod stopwatch;
 mod top_bar;
 mod widgets;
 
 use std::path::PathBuf;
+
+pub use stopwatch::Stopwatch;
 
 use crate::home::Home;
 use crate::nn::DeviceChoice;
@@ -35,8 +38,9 @@ const SMALLEST: [f32; 2] = [1024.0, 640.0];
 /// The window of the first start.
 const FIRST: [f32; 2] = [1600.0, 1000.0];
 
-/// Opens the window on `paths` (the bundled samples if empty) and returns when it is closed.
-pub fn run(home: Home, device: DeviceChoice, paths: Vec<PathBuf>) -> anyhow::Result<()> {
+/// Opens the window on `paths` (the bundled samples if empty) and returns when it is closed. A `stopwatch` tells how long
+/// everything took to appear.
+pub fn run(home: Home, device: DeviceChoice, paths: Vec<PathBuf>, stopwatch: Option<Stopwatch>) -> anyhow::Result<()> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("DiaRet")
         .with_app_id("diaret")
@@ -51,7 +55,7 @@ pub fn run(home: Home, device: DeviceChoice, paths: Vec<PathBuf>) -> anyhow::Res
     let create: eframe::AppCreator = Box::new(move |creation| {
         let context = creation.egui_ctx.clone();
         let session = Session::start(Options { home, device }, move || context.request_repaint());
-        Ok(Box::new(app::App::new(creation, session, samples, paths)))
+        Ok(Box::new(app::App::new(creation, session, samples, paths).timed_by(stopwatch)))
     });
     eframe::run_native("diaret", options, create).map_err(|error| {
         anyhow::anyhow!("the window could not be opened: {error}; without a display, `diaret grade` works")

@@ -33,11 +33,12 @@ pub struct Layout {
 impl Layout {
     /// Divides a window; pictures get the space.
     pub fn new(window: Rect, list: bool, dock: bool) -> Self {
+        let unfolded = if window.width() < size::ROOMY { size::LIST_NARROW } else { size::LIST };
         let top = Rect::from_min_size(window.min, vec2(window.width(), size::TOP_BAR));
         let status = Rect::from_min_max(pos2(window.left(), window.bottom() - size::STATUS), window.max);
         let list = Rect::from_min_max(
             pos2(window.left(), top.bottom()),
-            pos2(window.left() + if list { size::LIST } else { 0.0 }, status.top()),
+            pos2(window.left() + if list { unfolded } else { 0.0 }, status.top()),
         );
         let strip = |bottom: f32, height: f32| {
             Rect::from_min_max(pos2(list.right(), bottom - height), pos2(window.right(), bottom))

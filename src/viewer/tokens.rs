@@ -149,6 +149,10 @@ pub mod size {
     pub const STATUS: f32 = 24.0;
     /// The list of cases.
     pub const LIST: f32 = 224.0;
+    /// The list in a narrow window: thumbnails and chips.
+    pub const LIST_NARROW: f32 = 104.0;
+    /// Width of a window from which the list has its whole width.
+    pub const ROOMY: f32 = 1180.0;
     /// A row of it.
     pub const ROW: f32 = 56.0;
     /// A round thumbnail.
@@ -280,6 +284,10 @@ pub mod dock {
     pub const BAR_END: CornerRadius = CornerRadius { nw: 0, ne: BAR_CORNER, sw: 0, se: BAR_CORNER };
     /// The coloured edge of a note.
     pub const NOTE_EDGE: f32 = 3.0;
+    /// Width from which the bars' heading and legend are spelt out.
+    pub const BARS_ROOMY: f32 = 500.0;
+    /// Width under which the legend's networks have short names.
+    pub const BARS_NARROW: f32 = 380.0;
     /// Between the heading and the bars.
     pub const BARS_TOP: f32 = 8.0;
     /// Chips and labels beside the bars.

@@ -55,14 +55,18 @@ pub fn geometry(area: Rect) -> [Geometry; 5] {
 
 /// Draws the section and gives where the bars are.
 pub fn show(section: &Section<'_>, input: &Input<'_>) -> [Geometry; 5] {
-    let heading = section.heading("Probability of each grade");
+    let whole = section.area.width() >= dock::BARS_ROOMY;
+    let heading = section.heading(if whole { "Probability of each grade" } else { "Probability" });
     let assessment = match input.graded {
         Graded::Shown(assessment) => Some(assessment),
         _ => None,
     };
     let legend = legend(section, heading, assessment);
     let at = pos2(heading.right() + 1.5 * tokens::STEP, heading.center().y);
-    section.left(at, "%, uncalibrated", theme::small(), section.palette.faint, legend - at.x - 2.0 * tokens::STEP);
+    let explains = theme::line(&section.painter, "%, uncalibrated", theme::small(), section.palette.faint);
+    if at.x + explains.size().x + 2.0 * tokens::STEP <= legend {
+        section.left(at, "%, uncalibrated", theme::small(), section.palette.faint, explains.size().x);
+    }
     let rows = geometry(section.area);
     for (grade, bars) in Grade::ALL.into_iter().zip(&rows) {
         row(section, grade, bars, assessment);
@@ -73,9 +77,11 @@ pub fn show(section: &Section<'_>, input: &Input<'_>) -> [Geometry; 5] {
 /// Which bar is which, at the heading's right; gives its left end. Only what is drawn is named.
 fn legend(section: &Section<'_>, heading: Rect, assessment: Option<&Assessment>) -> f32 {
     let mut right = section.area.right();
+    let short = section.area.width() < dock::BARS_NARROW;
+    let label = |network: Network| if short { network.short_label() } else { network.label() };
     let drawn = spoken(assessment).into_iter().rev();
     let mut items: Vec<(&str, Color32)> =
-        drawn.map(|network| (network.label(), section.palette.network(network))).collect();
+        drawn.map(|network| (label(network), section.palette.network(network))).collect();
     if assessment.is_some() {
         items.push(("consensus", section.palette.consensus));
     }

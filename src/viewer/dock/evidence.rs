@@ -100,7 +100,7 @@ fn evidence(map: &Map, stop: Stop) -> [Line; 4] {
 }
 
 fn change(attribution: &Attribution, stop: Stop) -> Line {
-    let what = "Change in the last refinement";
+    let what = "Last change of the map";
     let asked = format!("of {} asked", words::tolerance(stop.tolerance));
     match (attribution.method, attribution.map_change) {
         (Method::GradCam, _) => {
@@ -117,10 +117,10 @@ fn change(attribution: &Attribution, stop: Stop) -> Line {
 fn completeness(attribution: &Attribution) -> Line {
     let what = "Sum against change of output";
     match attribution.completeness_error {
-        None => Line { what, figure: "not defined".to_owned(), rest: "for Grad-CAM".to_owned(), tone: Tone::Quiet },
+        None => Line { what, figure: "not defined".to_owned(), rest: String::new(), tone: Tone::Quiet },
         Some(error) => {
-            let tone = if error <= COMPLETE { Tone::Holds } else { Tone::Plain };
-            Line { what, figure: format!("within {}", words::share(error)), rest: String::new(), tone }
+            let (word, tone) = if error <= COMPLETE { ("within", Tone::Holds) } else { ("off by", Tone::Plain) };
+            Line { what, figure: format!("{word} {}", words::share(error)), rest: String::new(), tone }
         }
     }
 }

@@ -118,6 +118,9 @@ fn header(ui: &mut Ui, rect: Rect, model: &Model, commands: &mut Vec<Command>) {
     };
     let right = pos2(rect.right() - list::MARGIN, rect.center().y);
     painter.text(right, Align2::RIGHT_CENTER, count, theme::small(), palette.dim);
+    if rect.width() <= size::LIST_NARROW {
+        return;
+    }
 
     let label = match (model.cases.order_by(), model.cases.is_stale()) {
         (OrderBy::Name, _) => "By name",

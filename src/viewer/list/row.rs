@@ -20,7 +20,7 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Draws it into `rect`; `response` is that of the whole row.
+    /// Draws it into `rect`, in a narrow list thumbnail and chip alone; `response` is that of the whole row.
     pub fn paint(&self, painter: &Painter, rect: Rect, response: &Response, palette: &Palette) {
         if self.selected {
             painter.rect_filled(rect, CornerRadius::ZERO, palette.raised);
@@ -33,13 +33,16 @@ impl Row<'_> {
         let skipped = self.entry.skipped().is_some();
         let left = rect.left() + list::TEXT;
         let width = rect.right() - list::MARGIN - size::CHIP - 2.0 * STEP - left;
+        self.paint_chip(painter, rect, palette);
+        if width <= 0.0 {
+            return;
+        }
         let ink = if skipped { palette.dim } else { palette.text };
         let name_font = theme::font_id(font::TEXT, theme::Weight::Medium);
         let name = theme::line_within(painter, self.entry.name.as_str(), name_font, ink, width);
         painter.galley(pos2(left, rect.center().y + list::LINES[0] - name.size().y / 2.0), name, ink);
         let detail = theme::line_within(painter, self.detail(), theme::small(), palette.dim, width);
         painter.galley(pos2(left, rect.center().y + list::LINES[1] - detail.size().y / 2.0), detail, palette.dim);
-        self.paint_chip(painter, rect, palette);
     }
 
     /// `L · Moderate NPDR`.

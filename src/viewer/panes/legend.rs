@@ -64,7 +64,11 @@ pub fn paint(painter: &Painter, palette: &Palette, corner: egui::Pos2, width: f3
         let x = bar.left() + along * (width - galley.size().x);
         (pos2(x, baseline), galley)
     });
-    let words: Vec<_> = words.collect();
+    let mut words: Vec<_> = words.collect();
+    // The middle's meaning is seen from the ends: it gives way where there is no room for all three.
+    if words.windows(2).any(|pair| pair[0].0.x + pair[0].1.size().x + tokens::STEP > pair[1].0.x) {
+        words.retain(|(at, galley)| at.x <= bar.left() || at.x + galley.size().x >= bar.right());
+    }
     let ground = words
         .iter()
         .map(|(at, galley)| Rect::from_min_size(*at, galley.size()))
