@@ -28,6 +28,12 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# rustup's own installer; some networks reach only the server that toolchains come from, which has it too.
+rustup_script() {
+    local from=(curl --proto '=https' --tlsv1.2 --silent --show-error --fail --max-time 60)
+    "${from[@]}" https://sh.rustup.rs || "${from[@]}" https://static.rust-lang.org/rustup/rustup-init.sh
+}
+
 # A toolchain that is there and new enough is taken; else rustup brings one.
 ensure_toolchain() {
     local wanted have
@@ -45,6 +51,6 @@ ensure_toolchain() {
     fi
     say "Installing Rust by rustup"
     install_packages curl
-    curl --proto '=https' --tlsv1.2 --silent --show-error --fail https://sh.rustup.rs | sh -s -- -y --profile minimal --no-modify-path
+    rustup_script | sh -s -- -y --profile minimal --no-modify-path
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 }
