@@ -31,36 +31,38 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens the device asked for; `Auto` always finds one, another that is missing is an error that says why.
+    /// Opens the device asked for; `Auto` finds one unless `DIARET_ISA` is wrong, another that is missing is an error that
+    /// says why.
     pub fn open(choice: DeviceChoice) -> Result<Self, NnError> {
         match choice {
-            DeviceChoice::Cpu => Ok(Self::cpu()),
+            DeviceChoice::Cpu => Self::cpu(),
             DeviceChoice::Cuda => Self::cuda().map_err(NnError::NoDevice),
             DeviceChoice::Metal => Self::metal().map_err(NnError::NoDevice),
-            DeviceChoice::Auto => Ok(Self::best()),
+            DeviceChoice::Auto => Self::best(),
         }
     }
 
     /// Own kernels on this processor.
-    fn cpu() -> Self {
-        Self { label: format!("CPU \u{b7} {}", cpu::instruction_set()), fallback: None, candle: None }
+    fn cpu() -> Result<Self, NnError> {
+        let label = format!("CPU \u{b7} {}", cpu::instruction_set()?);
+        Ok(Self { label, fallback: None, candle: None })
     }
 
     /// A card where one is built in and present, else the CPU; a card that is built in and missing is the fallback's reason.
-    fn best() -> Self {
+    fn best() -> Result<Self, NnError> {
         let mut reasons = Vec::new();
         for (built_in, open) in [
             (cfg!(feature = "cuda"), Self::cuda as fn() -> Result<Self, String>),
             (cfg!(feature = "metal"), Self::metal),
         ] {
             match built_in.then(open) {
-                Some(Ok(device)) => return device,
+                Some(Ok(device)) => return Ok(device),
                 Some(Err(reason)) => reasons.push(reason),
                 None => {}
             }
         }
         let fallback = (!reasons.is_empty()).then(|| reasons.join("; "));
-        Self { fallback, ..Self::cpu() }
+        Ok(Self { fallback, ..Self::cpu()? })
     }
 
     #[cfg(feature = "cuda")]
@@ -96,7 +98,7 @@ mod tests {
         let device = Device::open(DeviceChoice::Auto).unwrap();
         assert!(!device.label.is_empty());
         if !cfg!(any(feature = "cuda", feature = "metal")) {
-            assert_eq!(device.label, format!("CPU \u{b7} {}", cpu::instruction_set()));
+            assert_eq!(device.label, format!("CPU \u{b7} {}", cpu::instruction_set().unwrap()));
             assert_eq!(device.fallback, None);
         }
     }

@@ -161,6 +161,9 @@ pub enum NnError {
         /// Its name.
         layer: String,
     },
+    /// The instruction set that was asked for is unknown or not there; a sentence.
+    #[error("{0}")]
+    InstructionSet(String),
     /// The device that was asked for is not there.
     #[error("{0}; choose --device auto or cpu")]
     NoDevice(String),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::image::{Image, Job, Program};
+use super::instruction_set::InstructionSet;
 use super::parallel::{Spares, Threads};
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
@@ -33,7 +34,12 @@ struct Row<T> {
 impl<T: Real> CpuExecutor<T> {
     /// An executor of its own for `plan`; an error names a step that cannot be placed.
     pub fn new(plan: Arc<Plan<T>>, rows: usize) -> Result<Self, NnError> {
-        Ok(Self::of(Arc::new(Program::new(plan)?), rows))
+        Self::with(InstructionSet::chosen()?, plan, rows)
+    }
+
+    /// The same with other instructions than the program has chosen.
+    pub fn with(set: InstructionSet, plan: Arc<Plan<T>>, rows: usize) -> Result<Self, NnError> {
+        Ok(Self::of(Arc::new(Program::new(Arc::unwrap_or_clone(plan), set)?), rows))
     }
 
     /// An executor that shares a program with others.

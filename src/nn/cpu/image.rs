@@ -1,33 +1,59 @@
 //! One image through a plan and back, in slots that are made once.
 
 use std::mem;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use super::convolution::{self, Residual, Target, Turned, mask_bytes};
+use super::instruction_set::InstructionSet;
+use super::kernel::{Backward, Buffers, Forward, Residual, Source, Target, mask_bytes};
 use super::lanes;
 use super::layout::{Layout, Placement, ResidualGradient, View};
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
-use super::product::{Buffers, Source};
+use super::turned::Turned;
 use crate::nn::NnError;
 use crate::nn::graph::Affine;
-use crate::nn::plan::{Convolution, Operation, Plan, StepId};
+use crate::nn::plan::{Convolution, Operation, Plan, Step, StepId};
 use crate::nn::real::Real;
 
-/// A plan with its layout and, once a gradient was asked for, its turned kernels: what executors share.
+/// A plan with its layout and its convolutions, ready to run: what executors share.
 #[derive(Debug)]
 pub struct Program<T> {
-    pub plan: Arc<Plan<T>>,
+    /// Its kernels are in `steps`.
+    pub plan: Plan<T>,
     layout: Layout,
-    turned: Vec<OnceLock<Turned<T>>>,
+    set: InstructionSet,
+    /// Per step.
+    convolutions: Vec<Option<Ready<T>>>,
+}
+
+/// A convolution and, once a gradient was asked for, its gradient.
+#[derive(Debug)]
+struct Ready<T> {
+    forward: Box<dyn Forward<T>>,
+    backward: OnceLock<Box<dyn Backward<T>>>,
 }
 
 impl<T: Real> Program<T> {
-    /// Places the plan's values.
-    pub fn new(plan: Arc<Plan<T>>) -> Result<Self, NnError> {
+    /// Places the plan's values and packs its kernels.
+    pub fn new(mut plan: Plan<T>, set: InstructionSet) -> Result<Self, NnError> {
         let layout = Layout::new(&plan)?;
-        let turned = plan.steps.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { plan, layout, turned })
+        let ready = |step: &mut Step<T>| {
+            let Operation::Convolution(convolution) = &mut step.operation else { return None };
+            let kernel = mem::take(&mut convolution.kernel);
+            let forward = set.forward(Convolution { kernel, ..convolution.clone() }, [step.shape[0], step.shape[1]]);
+            Some(Ready { forward, backward: OnceLock::new() })
+        };
+        let convolutions = plan.steps.iter_mut().map(ready).collect();
+        Ok(Self { plan, layout, set, convolutions })
+    }
+}
+
+impl<T: Real> Ready<T> {
+    /// Its gradient, turned when it is asked for the first time.
+    fn backward(&self, convolution: &Convolution<T>, size: [usize; 2], set: InstructionSet) -> &dyn Backward<T> {
+        let turned = || Turned::new(convolution.window, &self.forward.kernel(), convolution.bias.len());
+        let turn = || set.backward(turned(), size);
+        &**self.backward.get_or_init(turn)
     }
 }
 
@@ -104,7 +130,9 @@ impl<T: Real> Job<'_, T> {
                     let bytes = target.size[0] * target.size[1] * mask_bytes(convolution.bias.len());
                     at_least(&mut kept[id], bytes)
                 });
-                convolution::forward(convolution, input, target, residual, mask, (threads, spares));
+                if let Some(ready) = &self.program.convolutions[id] {
+                    ready.forward.run(input, target, residual, mask, (threads, spares));
+                }
             }
             (Operation::MaxPool(window), Some(input)) if keep => {
                 let arguments = at_least(&mut kept[id], step.shape.iter().product());
@@ -156,8 +184,10 @@ impl<T: Real> Job<'_, T> {
         let accumulate = place.accumulate;
         match &step.operation {
             Operation::Convolution(convolution) => {
-                let turned = self.program.turned[id].get_or_init(|| Turned::new(convolution));
-                turned.backward(source, target, accumulate, (threads, spares));
+                if let Some(ready) = &self.program.convolutions[id] {
+                    let backward = ready.backward(convolution, target.size, self.program.set);
+                    backward.run(source, target, accumulate, (threads, spares));
+                }
             }
             Operation::MaxPool(window) => {
                 pool::max_backward(window, source, &kept[id], target, accumulate, threads);
@@ -181,7 +211,7 @@ impl<T: Real> Job<'_, T> {
     ) {
         let channels = place.gradient.channels;
         if convolution.relu {
-            convolution::apply_mask(&mut target(own, &place.gradient), channels, mask, self.threads);
+            apply_mask(&mut target(own, &place.gradient), channels, mask, self.threads);
         }
         let Some(shortcut) = convolution.residual else { return };
         if place.residual == ResidualGradient::Aliased {
@@ -198,6 +228,18 @@ impl<T: Real> Job<'_, T> {
             }
         }
     }
+}
+
+/// Nought wherever the ReLU had cut off: the gradient before it.
+fn apply_mask<T: Real>(target: &mut Target<T>, channels: usize, mask: &[u8], threads: Threads) {
+    let (stride, bytes) = (target.stride, mask_bytes(channels));
+    let [_, width] = target.size;
+    threads.chunks(target.data, width * stride, |row, line| {
+        let masks = mask[row * width * bytes..].chunks_exact(bytes);
+        for (pixel, mask) in line.chunks_mut(stride).zip(masks) {
+            lanes::apply_mask(&mut pixel[..channels], mask);
+        }
+    });
 }
 
 /// An image's numbers without gaps.

@@ -1,30 +1,36 @@
 //! A [`Plan`] comes in; executors on the processor go out, generic over f32 and f64.
 //!
-//! The matrix product is the `gemm` crate's, which picks AVX2, AVX-512 or NEON while it runs; what stands around it is
-//! here: patches gathered in tiles that stay in cache (`product`), convolutions and their gradients (`convolution`),
-//! pools (`pool`), where everything lives (`layout`), one image through a plan and back (`image`), and the rows of a
-//! batch over threads (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per
-//! maximum.
+//! An [`InstructionSet`] is chosen once. In f32 it makes convolutions of packed weights (`packed`: direct products and
+//! Winograd's transforms); everywhere, in f64 and for reference, there is the portable path (`portable`: gathered patches and
+//! the `gemm` crate). What stands around them is the same for all: kernels turned for the gradient (`turned`), pools (`pool`),
+//! where everything lives (`layout`), one image through a plan and back (`image`), and the rows of a batch over threads
+//! (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum.
 //!
-//! Memory: the weights once, shared by all executors; once more, turned, as soon as a gradient was asked for; and per
-//! thread that works one image's slots, 11 to 15 MB at 299 px in f32, and 2 to 4 MB of bits and arguments, whatever the
-//! number of rows.
+//! Memory, in f32 at 299 px: the weights once, packed, and 4 times (3x3), 2.6 times (5x5) or 1.4 times (seven taps) where
+//! a transform takes them, beside the original; as much again, turned, as soon as a gradient was asked for. Per thread that
+//! works one image's slots, 11 to 15 MB, 2 to 4 MB of bits and arguments, and up to 3 MB of tiles, whatever the number of
+//! rows.
 
-mod convolution;
 mod executor;
 mod image;
+mod instruction_set;
+mod kernel;
 mod lanes;
 mod layout;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_variables, reason = "no vectors yet"))]
+mod packed;
 mod parallel;
 mod pool;
-mod product;
+mod portable;
 #[cfg(test)]
 mod tests;
+mod turned;
 
 use std::sync::Arc;
 
 pub use executor::CpuExecutor;
 use image::Program;
+pub use instruction_set::InstructionSet;
 
 use super::plan::Plan;
 use super::{Executor, Model, Network, NnError};
@@ -40,7 +46,11 @@ pub struct CpuModel {
 impl CpuModel {
     /// `weights_hash` is the SHA-256 of the weights in the manifest.
     pub fn new(network: Network, plan: Arc<Plan<f32>>, weights_hash: String) -> Result<Self, NnError> {
-        Ok(Self { network, program: Arc::new(Program::new(plan)?), weights_hash })
+        Ok(Self {
+            network,
+            program: Arc::new(Program::new(Arc::unwrap_or_clone(plan), InstructionSet::chosen()?)?),
+            weights_hash,
+        })
     }
 }
 
@@ -62,16 +72,7 @@ impl Model for CpuModel {
     }
 }
 
-/// The instructions that matrix products use on this processor: `AVX2`, `AVX-512`, `NEON` or `portable`.
-pub fn instruction_set() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            return "AVX2";
-        }
-    }
-    if cfg!(target_arch = "aarch64") { "NEON" } else { "portable" }
+/// The instructions that convolutions use in this program, as a person reads them: `AVX2` or `portable`.
+pub fn instruction_set() -> Result<&'static str, NnError> {
+    InstructionSet::chosen().map(InstructionSet::label)
 }

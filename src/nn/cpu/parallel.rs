@@ -19,6 +19,15 @@ impl Threads {
         }
     }
 
+    /// Calls `work` with each number below `count`, on several threads if there are several.
+    pub fn tasks(self, count: usize, work: impl Fn(usize) + Sync + Send) {
+        if self.0 <= 1 || count <= 1 {
+            (0..count).for_each(work);
+        } else {
+            (0..count).into_par_iter().with_max_len(1).for_each(work);
+        }
+    }
+
     /// Calls `work` with the place and the numbers of each chunk of `data`.
     pub fn chunks<T: Send>(self, data: &mut [T], length: usize, work: impl Fn(usize, &mut [T]) + Sync + Send) {
         if self.0 <= 1 {
@@ -48,6 +57,11 @@ impl<T> Shared<T> {
     /// the function that made this returns.
     pub fn new(data: &mut [T], stride: usize) -> Self {
         Self { start: data.as_mut_ptr(), length: data.len(), stride }
+    }
+
+    /// A pointer to the first number.
+    pub fn start(&self) -> *mut T {
+        self.start
     }
 
     /// Numbers between the beginnings of two rows.

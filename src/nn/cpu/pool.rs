@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
-use super::convolution::Target;
+use super::kernel::{Source, Target};
 use super::lanes;
 use super::parallel::Threads;
-use super::product::Source;
 use crate::nn::graph::Window;
 use crate::nn::real::Real;
 

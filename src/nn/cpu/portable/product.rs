@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::parallel::{Spares, Threads, at_least};
+use crate::nn::cpu::kernel::{Buffers, Source, Sweep, Workers};
+use crate::nn::cpu::parallel::{Threads, at_least};
 use crate::nn::real::Real;
 
 /// Numbers of a tile's patches, or of its output, that should stay in the second-level cache.
@@ -16,31 +17,9 @@ const PIXELS: [usize; 2] = [128, 1024];
 /// Columns that a thread should get at least.
 const COLUMNS: usize = 48;
 
-/// An image that is read: `data` begins with channel 0 of pixel 0.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a, T> {
-    pub data: &'a [T],
-    pub size: [usize; 2],
-    pub channels: usize,
-    /// Numbers between two pixels.
-    pub stride: usize,
-}
-
-/// Where a window goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sweep {
-    pub kernel: [usize; 2],
-    pub stride: usize,
-    /// Row and column of the image that the window of output pixel (0, 0) begins with; negative in the padding.
-    pub origin: [isize; 2],
-    /// Height and width of the output.
-    pub grid: [usize; 2],
-}
-
-impl Sweep {
-    fn is_identity<T>(&self, source: &Source<T>) -> bool {
-        self.kernel == [1, 1] && self.stride == 1 && self.origin == [0, 0] && self.grid == source.size
-    }
+/// Whether the patches are the image itself.
+fn is_identity<T>(sweep: &Sweep, source: &Source<T>) -> bool {
+    sweep.kernel == [1, 1] && sweep.stride == 1 && sweep.origin == [0, 0] && sweep.grid == source.size
 }
 
 /// A rectangle of the output: some pixels, some columns of the matrix.
@@ -67,28 +46,21 @@ pub trait Sink<T>: Sync {
     fn close(&self, tile: &Tile, spare: &[T]);
 }
 
-/// A thread's buffers: patches, and what a [`Sink`] wants.
-#[derive(Debug, Default)]
-pub struct Buffers<T> {
-    patches: Vec<T>,
-    spare: Vec<T>,
-}
-
 /// Multiplies the patches of `source` by `matrix`, `[kernel height * kernel width * channels, columns]`.
 pub fn multiply<T: Real>(
     source: Source<T>,
     sweep: &Sweep,
     (matrix, columns): (&[T], usize),
-    (threads, spares): (Threads, &Spares<Buffers<T>>),
+    (threads, spares): Workers<T>,
     sink: &impl Sink<T>,
 ) {
     let depth = sweep.kernel[0] * sweep.kernel[1] * source.channels;
     assert!(matrix.len() == depth * columns, "a matrix of {} for {depth} x {columns}", matrix.len());
     let tiles = tiles(sweep.grid[0] * sweep.grid[1], columns, depth, threads);
     threads.each(&tiles, |tile| {
-        spares.with(|Buffers { patches, spare }| {
+        spares.with(|Buffers { patches, spare, .. }| {
             let output = sink.open(tile, spare);
-            let (left, stride) = if sweep.is_identity(&source) {
+            let (left, stride) = if is_identity(sweep, &source) {
                 (&source.data[tile.pixels.start * source.stride..], source.stride)
             } else {
                 let patches = at_least(patches, tile.pixels.len() * depth);

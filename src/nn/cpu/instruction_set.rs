@@ -1,0 +1,135 @@
+//! Which instructions convolutions use: chosen once, when the program first asks.
+
+use std::any::Any;
+use std::sync::OnceLock;
+
+use super::kernel::{Backward, Forward};
+use super::packed;
+use super::turned::Turned;
+use crate::nn::NnError;
+use crate::nn::plan::Convolution;
+use crate::nn::real::Real;
+
+/// The environment variable that forces a choice, for tests and bug reports.
+pub const VARIABLE: &str = "DIARET_ISA";
+
+/// A way to compute convolutions; each gives the same numbers up to rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// Patches times matrices by the `gemm` crate, on any processor and in any precision.
+    Portable,
+    /// Packed kernels in 256-bit vectors with fused multiply-add, f32 only; f64 stays portable.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl InstructionSet {
+    /// All that there are for this kind of processor, the best last.
+    pub const ALL: &[Self] = &[
+        Self::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+    ];
+
+    /// As in [`VARIABLE`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+        }
+    }
+
+    /// As a person reads it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+        }
+    }
+
+    /// Whether this processor has it.
+    pub fn is_here(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => packed::Avx2::new().is_some(),
+        }
+    }
+
+    /// What [`VARIABLE`] says, else the best that is here.
+    pub fn chosen() -> Result<Self, NnError> {
+        static CHOSEN: OnceLock<Result<InstructionSet, String>> = OnceLock::new();
+        let choice = CHOSEN.get_or_init(|| match std::env::var_os(VARIABLE) {
+            None => Ok(Self::best()),
+            Some(name) => Self::named(&name.to_string_lossy()),
+        });
+        choice.clone().map_err(NnError::InstructionSet)
+    }
+
+    /// Makes a convolution ready to run, best for an output of `size`.
+    pub fn forward<T: Real>(self, convolution: Convolution<T>, size: [usize; 2]) -> Box<dyn Forward<T>> {
+        let single: Option<&Convolution<f32>> = (&convolution as &dyn Any).downcast_ref();
+        let packed = single.and_then(|single| packed::forward(self, single, size));
+        packed.and_then(same::<_, Box<dyn Forward<T>>>).unwrap_or_else(|| Box::new(convolution))
+    }
+
+    /// Makes a convolution's gradient by its input ready to run, best for an input of `size`.
+    pub fn backward<T: Real>(self, turned: Turned<T>, size: [usize; 2]) -> Box<dyn Backward<T>> {
+        let single: Option<&Turned<f32>> = (&turned as &dyn Any).downcast_ref();
+        let packed = single.and_then(|single| packed::backward(self, single, size));
+        packed.and_then(same::<_, Box<dyn Backward<T>>>).unwrap_or_else(|| Box::new(turned))
+    }
+
+    fn best() -> Self {
+        Self::ALL.iter().copied().rev().find(|set| set.is_here()).unwrap_or(Self::Portable)
+    }
+
+    /// The one called `name`, if it is known and here; the error is a sentence.
+    fn named(name: &str) -> Result<Self, String> {
+        let known: Vec<&str> = Self::ALL.iter().map(|set| set.name()).collect();
+        match Self::ALL.iter().copied().find(|set| set.name() == name) {
+            Some(set) if set.is_here() => Ok(set),
+            Some(_) => Err(format!("{VARIABLE} asks for {name}, which this processor does not have; unset it")),
+            None => Err(format!("{VARIABLE} is {name:?}; it may be one of: {}", known.join(", "))),
+        }
+    }
+}
+
+/// `value` itself where `A` and `B` are one type.
+fn same<A: Any, B: Any>(value: A) -> Option<B> {
+    (&mut Some(value) as &mut dyn Any).downcast_mut::<Option<B>>()?.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::graph::{Padding, Window};
+
+    #[test]
+    fn names_are_found_and_what_is_unknown_is_a_sentence_with_the_variable() {
+        for &set in InstructionSet::ALL {
+            match InstructionSet::named(set.name()) {
+                Ok(found) => assert_eq!(found, set),
+                Err(error) => {
+                    assert!(!set.is_here() && error.contains(VARIABLE) && error.contains(set.name()), "{error}");
+                }
+            }
+        }
+        let error = InstructionSet::named("avx3").unwrap_err();
+        assert!(error.contains(VARIABLE) && error.contains("\"avx3\"") && error.contains(": portable"), "{error}");
+        assert!(InstructionSet::best().is_here());
+    }
+
+    #[test]
+    fn f64_is_always_portable() {
+        let window = Window { kernel: [1, 1], stride: 1, padding: Padding::VALID };
+        let convolution =
+            Convolution { window, kernel: vec![2.0_f64; 16], bias: vec![0.0], residual: None, relu: false };
+        for &set in InstructionSet::ALL {
+            let ready = set.forward(convolution.clone(), [1, 1]);
+            assert!(format!("{ready:?}").starts_with("Convolution"), "{set:?}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What an instruction set makes of a convolution, and the images that go in and out.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+use super::lanes;
+use super::packed::Workspace;
+use super::parallel::{Spares, Threads};
+
+/// Bytes of the mask of a pixel.
+pub fn mask_bytes(channels: usize) -> usize {
+    channels.div_ceil(lanes::MASK)
+}
+
+/// An image that is read: `data` begins with channel 0 of pixel 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a, T> {
+    pub data: &'a [T],
+    /// Height and width.
+    pub size: [usize; 2],
+    pub channels: usize,
+    /// Numbers between two pixels.
+    pub stride: usize,
+}
+
+/// An image that is written: `data` begins with channel 0 of pixel 0.
+#[derive(Debug)]
+pub struct Target<'a, T> {
+    pub data: &'a mut [T],
+    /// Numbers between two pixels.
+    pub stride: usize,
+    /// Height and width.
+    pub size: [usize; 2],
+}
+
+/// What is added before the ReLU.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual<'a, T> {
+    /// Nothing.
+    None,
+    /// What already lies where the result goes.
+    InPlace,
+    /// Another image of the result's shape.
+    Image(Source<'a, T>),
+}
+
+/// A thread's buffers, made once.
+#[derive(Debug, Default)]
+pub struct Buffers<T> {
+    /// Patches of the portable path.
+    pub patches: Vec<T>,
+    /// A product on its way to where it belongs.
+    pub spare: Vec<T>,
+    /// Of the packed path.
+    pub packed: Workspace,
+}
+
+/// Who works, and with what.
+pub type Workers<'a, T> = (Threads, &'a Spares<Buffers<T>>);
+
+/// A convolution, ready to run.
+pub trait Forward<T: Clone>: Debug + Send + Sync {
+    /// `target = relu(conv(source) + bias + residual)`; `mask` gets a bit for each positive value, pixel after pixel.
+    fn run(
+        &self,
+        source: Source<T>,
+        target: Target<T>,
+        residual: Residual<T>,
+        mask: Option<&mut [u8]>,
+        workers: Workers<T>,
+    );
+
+    /// The kernel that it was made of, `[height, width, in, out]`.
+    fn kernel(&self) -> Cow<'_, [T]>;
+}
+
+/// A convolution's gradient by its input, ready to run.
+pub trait Backward<T>: Debug + Send + Sync {
+    /// The gradient by the input (into `target`, or added to it) from that by the output (`source`, already masked).
+    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, workers: Workers<T>);
+}
+
+/// Where a window goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    pub kernel: [usize; 2],
+    pub stride: usize,
+    /// Row and column of the image that the window of output pixel (0, 0) begins with; negative in the padding.
+    pub origin: [isize; 2],
+    /// Height and width of the output.
+    pub grid: [usize; 2],
+}

@@ -1,0 +1,103 @@
+//! 256-bit vectors with fused multiply-add: Intel since Haswell, AMD since Zen.
+
+use std::arch::x86_64::{
+    __m256, _CMP_GT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+};
+use std::ops::RangeInclusive;
+
+use super::product::{Strip, multiply};
+use super::scheme::Scheme;
+use super::transform::{Gather, Spread};
+use super::vector::{Engine, Vector};
+
+/// Eight f32.
+#[derive(Clone, Copy)]
+struct Eight(__m256);
+
+/// Writes the functions of a vector: each a few instructions that AVX2 and FMA have.
+macro_rules! vector {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty $body:block)*) => {
+        $(
+            #[inline(always)]
+            #[allow(clippy::inline_always, reason = "instructions, not calls")]
+            unsafe fn $name($($arg: $kind),*) -> $result {
+                // SAFETY: the trait's contract: AVX2 and FMA are there, pointers are valid.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+impl Vector for Eight {
+    const LANES: usize = 8;
+
+    vector! {
+        zero() -> Self { Self(_mm256_setzero_ps()) }
+        splat(value: f32) -> Self { Self(_mm256_set1_ps(value)) }
+        load(from: *const f32) -> Self { Self(_mm256_loadu_ps(from)) }
+        store(self: Self, to: *mut f32) -> () { _mm256_storeu_ps(to, self.0) }
+        add(self: Self, other: Self) -> Self { Self(_mm256_add_ps(self.0, other.0)) }
+        sub(self: Self, other: Self) -> Self { Self(_mm256_sub_ps(self.0, other.0)) }
+        fma(self: Self, factor: Self, summand: Self) -> Self { Self(_mm256_fmadd_ps(self.0, factor.0, summand.0)) }
+        relu(self: Self) -> (Self, u32) {
+            let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps());
+            (Self(_mm256_and_ps(self.0, positive)), _mm256_movemask_ps(positive) as u32)
+        }
+    }
+}
+
+/// AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// `None` where the processor does not have it.
+    pub fn new() -> Option<Self> {
+        let here = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        here.then_some(Self(()))
+    }
+}
+
+// SAFETY: there is no `Avx2` where the processor does not have it.
+unsafe impl Engine for Avx2 {
+    // 12 sums, 2 vectors of the panel and a pixel: 15 of 16 registers.
+    const ROWS: RangeInclusive<usize> = 4..=6;
+    const COLUMNS: usize = 16;
+
+    unsafe fn multiply(self, strip: &Strip) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inside(strip: &Strip) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match strip.rows {
+                    4 => multiply::<Eight, 4, 2>(strip),
+                    5 => multiply::<Eight, 5, 2>(strip),
+                    _ => multiply::<Eight, 6, 2>(strip),
+                }
+            }
+        }
+        // SAFETY: the caller's promise; `self` says that the instructions are there.
+        unsafe { inside(strip) }
+    }
+
+    unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inside(scheme: Scheme, tile: &Spread) {
+            // SAFETY: the caller's promise.
+            unsafe { scheme.spread::<Eight>(tile) }
+        }
+        // SAFETY: as above.
+        unsafe { inside(scheme, tile) }
+    }
+
+    unsafe fn gather(self, scheme: Scheme, tile: &Gather) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inside(scheme: Scheme, tile: &Gather) {
+            // SAFETY: the caller's promise.
+            unsafe { scheme.gather::<Eight, 2>(tile) }
+        }
+        // SAFETY: as above.
+        unsafe { inside(scheme, tile) }
+    }
+}

@@ -1,0 +1,196 @@
+//! Convolutions and their gradients on packed kernels.
+
+use std::borrow::Cow;
+
+use super::direct::Direct;
+use super::image::{Fused, Output, View};
+use super::scheme::Scheme;
+use super::vector::Engine;
+use super::winograd::Winograd;
+use crate::nn::cpu::kernel::{Backward, Forward, Residual, Source, Sweep, Target, Workers, mask_bytes};
+use crate::nn::cpu::parallel::{Shared, Threads, at_least};
+use crate::nn::cpu::turned::Turned;
+use crate::nn::graph::Window;
+use crate::nn::plan::Convolution;
+
+/// Channels below which a line of taps is one tap of a padded image: a run of three numbers is no work for vectors.
+const FEW: usize = 16;
+
+/// A kernel, ready to be multiplied in the way that is the fastest for its image.
+#[derive(Debug)]
+enum Product<E> {
+    Direct(Direct<E>),
+    Winograd(Winograd<E>),
+}
+
+impl<E: Engine> Product<E> {
+    /// For a kernel `[height, width, channels, columns]` and an output of `grid`.
+    fn new(engine: E, (kernel, stride): ([usize; 2], usize), matrix: &[f32], bias: &[f32], grid: [usize; 2]) -> Self {
+        let taps = kernel[0] * kernel[1];
+        let channels = matrix.len() / (taps * bias.len());
+        match Scheme::of(kernel, grid, [channels, bias.len()]).filter(|_| stride == 1) {
+            Some(scheme) => Self::Winograd(Winograd::new(engine, scheme, matrix, bias)),
+            None => Self::Direct(Direct::new(engine, matrix, taps, bias)),
+        }
+    }
+
+    fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, workers: Workers<f32>) {
+        match self {
+            Self::Direct(direct) => direct.run(source, sweep, output, fused, workers),
+            Self::Winograd(winograd) => winograd.run(source, sweep, output, fused, workers),
+        }
+    }
+}
+
+/// A convolution, packed.
+#[derive(Debug)]
+pub struct Packed<E> {
+    product: Product<E>,
+    /// Where the product cannot give it back.
+    kernel: Option<Vec<f32>>,
+    window: Window,
+    channels: usize,
+    outputs: usize,
+    relu: bool,
+}
+
+impl<E: Engine> Packed<E> {
+    /// For an output of `grid`.
+    pub fn new(engine: E, convolution: &Convolution<f32>, grid: [usize; 2]) -> Self {
+        let Convolution { window, kernel, bias, relu, .. } = convolution;
+        let outputs = bias.len();
+        let channels = kernel.len() / (window.kernel[0] * window.kernel[1] * outputs);
+        let product = if channels < FEW {
+            Product::Direct(Direct::new(engine, kernel, window.kernel[0], bias))
+        } else {
+            Product::new(engine, (window.kernel, window.stride), kernel, bias, grid)
+        };
+        let kernel = matches!(product, Product::Winograd(_)).then(|| kernel.clone());
+        Self { product, kernel, window: *window, channels, outputs, relu: *relu }
+    }
+
+    fn sweep(&self, grid: [usize; 2]) -> Sweep {
+        let Window { kernel, stride, padding } = self.window;
+        Sweep { kernel, stride, origin: [-(padding.top as isize), -(padding.left as isize)], grid }
+    }
+}
+
+impl<E: Engine> Forward<f32> for Packed<E> {
+    fn run(
+        &self,
+        source: Source<f32>,
+        Target { data, stride, size }: Target<f32>,
+        residual: Residual<f32>,
+        mask: Option<&mut [u8]>,
+        workers: Workers<f32>,
+    ) {
+        let add = matches!(residual, Residual::InPlace);
+        let output = Output { target: Shared::new(data, stride), size, step: 1, phase: [0, 0], add };
+        let fused = Fused {
+            residual: match residual {
+                Residual::Image(image) => Some((image.data, image.stride)),
+                Residual::None | Residual::InPlace => None,
+            },
+            relu: self.relu,
+            bits: mask.map(|mask| Shared::new(mask, mask_bytes(self.outputs))),
+        };
+        let sweep = self.sweep(size);
+        assert_eq!(source.channels, self.channels);
+        if self.channels < FEW {
+            workers.1.with(|buffers| {
+                let (view, sweep) = pad(source, &sweep, &mut buffers.spare);
+                self.product.run(&view, &sweep, &output, &fused, workers);
+            });
+        } else {
+            self.product.run(&view(source), &sweep, &output, &fused, workers);
+        }
+    }
+
+    fn kernel(&self) -> Cow<'_, [f32]> {
+        match (&self.product, &self.kernel) {
+            (_, Some(kernel)) => Cow::Borrowed(kernel),
+            (Product::Direct(direct), None) => Cow::Owned(direct.matrix()),
+            (Product::Winograd(_), None) => Cow::Borrowed(&[]),
+        }
+    }
+}
+
+fn view(Source { data, size, channels, stride }: Source<f32>) -> View {
+    View { data, size, apart: [size[1] * stride, stride], channels }
+}
+
+/// The image with its padding, dense, in which a line of taps lies together: as an image for windows one tap wide.
+fn pad<'a>(source: Source<f32>, sweep: &Sweep, spare: &'a mut Vec<f32>) -> (View<'a>, Sweep) {
+    let channels = source.channels;
+    let [height, width] = [0, 1].map(|axis| (sweep.grid[axis] - 1) * sweep.stride + sweep.kernel[axis]);
+    let data = at_least(spare, height * width * channels);
+    data.fill(0.0);
+    let place = |axis: usize, place: usize| (place as isize - sweep.origin[axis]) as usize;
+    for y in (0..source.size[0]).filter(|&y| place(0, y) < height) {
+        for x in (0..source.size[1]).filter(|&x| place(1, x) < width) {
+            let from = (y * source.size[1] + x) * source.stride;
+            let to = (place(0, y) * width + place(1, x)) * channels;
+            data[to..to + channels].copy_from_slice(&source.data[from..from + channels]);
+        }
+    }
+    let (taps, line) = (sweep.kernel[1], width * channels);
+    let size = [height, width - taps + 1];
+    let view = View { data, size, apart: [line, channels], channels: taps * channels };
+    (view, Sweep { kernel: [sweep.kernel[0], 1], origin: [0, 0], ..*sweep })
+}
+
+/// A convolution's gradient by its input, packed.
+#[derive(Debug)]
+pub struct PackedGradient<E> {
+    turned: Turned<f32>,
+    /// One for each group of phases.
+    groups: Vec<Product<E>>,
+}
+
+impl<E: Engine> PackedGradient<E> {
+    /// For an input of `size`.
+    pub fn new(engine: E, turned: &Turned<f32>, size: [usize; 2]) -> Self {
+        let groups = turned.groups.iter().map(|group| {
+            let bias = vec![0.0; turned.inputs * group.phases.len()];
+            let grid = group.sweep(size, turned.stride).grid;
+            Product::new(engine, (group.kernel, turned.stride), &group.matrix, &bias, grid)
+        });
+        Self { groups: groups.collect(), turned: turned.without_matrices() }
+    }
+}
+
+impl<E: Engine> Backward<f32> for PackedGradient<E> {
+    fn run(&self, source: Source<f32>, target: Target<f32>, accumulate: bool, workers: Workers<f32>) {
+        let Target { data, stride, size } = target;
+        let Turned { stride: step, inputs, .. } = self.turned;
+        if self.turned.leaves_gaps() && !accumulate {
+            clear(data, stride, inputs, workers.0);
+        }
+        for (group, product) in self.turned.groups.iter().zip(&self.groups) {
+            let sweep = group.sweep(size, step);
+            if sweep.grid.contains(&0) {
+                continue;
+            }
+            let view = view(source);
+            if let [phase] = *group.phases {
+                let output = Output { target: Shared::new(data, stride), size, step, phase, add: accumulate };
+                product.run(&view, &sweep, &output, &Fused::default(), workers);
+            } else {
+                workers.1.with(|buffers| {
+                    let columns = inputs * group.phases.len();
+                    let spare = at_least(&mut buffers.spare, sweep.grid[0] * sweep.grid[1] * columns);
+                    let (size, add) = (sweep.grid, false);
+                    let output = Output { target: Shared::new(spare, columns), size, step: 1, phase: [0, 0], add };
+                    product.run(&view, &sweep, &output, &Fused::default(), workers);
+                    let target = Target { data: &mut *data, stride, size: target.size };
+                    self.turned.scatter(group, spare, target, accumulate, workers.0);
+                });
+            }
+        }
+    }
+}
+
+/// Nought in every channel.
+fn clear(data: &mut [f32], stride: usize, channels: usize, threads: Threads) {
+    threads.chunks(data, 64 * stride, |_, line| line.chunks_mut(stride).for_each(|pixel| pixel[..channels].fill(0.0)));
+}

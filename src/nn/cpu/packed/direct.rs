@@ -1,0 +1,142 @@
+//! A convolution as a product of patches that are never gathered: the micro-kernel reads each tap of each pixel where it
+//! lies in the image ("indirect convolution", Dukhan, arXiv 1907.02129), and writes where the result belongs.
+//!
+//! A task is some pixels by some panels. For its pixels the beginning of every tap is looked up once; then, block of the
+//! depth by block, each panel stays in the first-level cache while all pixels of the task pass by it.
+
+use std::ops::Range;
+
+use super::Workspace;
+use super::image::{Bias, Fused, Output, View};
+use super::panels::Panels;
+use super::product::{BORDER, Run, Strip, rows};
+use super::vector::Engine;
+use crate::nn::cpu::kernel::{Sweep, Workers};
+use crate::nn::cpu::parallel::Threads;
+
+/// Pixels of a task: so many that reading the panels does not tell, and so few that a block of them stays in cache.
+const PIXELS: usize = 96;
+
+/// The matrix of a convolution, ready to be multiplied.
+#[derive(Debug)]
+pub struct Direct<E> {
+    engine: E,
+    panels: Panels,
+    taps: usize,
+    /// Where each block of the depth lies in the image.
+    runs: Vec<(Range<usize>, Vec<Run>)>,
+    bias: Bias,
+    /// What a tap sees outside the image.
+    zeros: Vec<f32>,
+}
+
+impl<E: Engine> Direct<E> {
+    /// `matrix` is `[taps, channels, columns]`, `bias` `[columns]`.
+    pub fn new(engine: E, matrix: &[f32], taps: usize, bias: &[f32]) -> Self {
+        let panels = Panels::new(matrix, bias.len(), E::COLUMNS);
+        let channels = panels.depth / taps;
+        assert_eq!(panels.depth, channels * taps, "every tap has as many channels");
+        let runs = panels.blocks().map(|block| (block.clone(), runs(block, channels))).collect();
+        Self { engine, panels, taps, runs, bias: Bias::new(bias, E::COLUMNS), zeros: vec![0.0; channels] }
+    }
+
+    /// The matrix again.
+    pub fn matrix(&self) -> Vec<f32> {
+        self.panels.unpack()
+    }
+
+    /// Multiplies the patches of `source`.
+    pub fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, (threads, spares): Workers<f32>) {
+        assert!(sweep.kernel[0] * sweep.kernel[1] == self.taps && source.channels == self.zeros.len());
+        source.check();
+        output.check(sweep, fused, self.panels.columns);
+        let (pixels, panels) = (sweep.grid[0] * sweep.grid[1], self.panels.count());
+        let [height, width] = cut([pixels, panels], threads, *E::ROWS.end());
+        let across = panels.div_ceil(width);
+        threads.tasks(pixels.div_ceil(height) * across, |task| {
+            let (row, column) = (task / across * height, task % across * width);
+            let tile = (row..pixels.min(row + height), column..panels.min(column + width));
+            spares.with(|buffers| self.tile(source, sweep, output, fused, tile, &mut buffers.packed));
+        });
+    }
+
+    /// Some pixels by some panels; no two threads may work on the same.
+    fn tile(
+        &self,
+        source: &View,
+        sweep: &Sweep,
+        output: &Output,
+        fused: &Fused,
+        (pixels, panels): (Range<usize>, Range<usize>),
+        Workspace { offsets, places, .. }: &mut Workspace,
+    ) {
+        let rows = rows(pixels.len(), &E::ROWS);
+        look_up(source, sweep, pixels.clone(), rows, offsets);
+        places.clear();
+        places.extend(pixels.map(|pixel| output.place(pixel / sweep.grid[1], pixel % sweep.grid[1])));
+        for (block, (depth, runs)) in self.runs.iter().enumerate() {
+            let ends = [block == 0, block + 1 == self.runs.len()];
+            for panel in panels.clone() {
+                let strip = Strip {
+                    runs,
+                    panel: self.panels.panel(depth, panel).as_ptr(),
+                    source: source.data.as_ptr(),
+                    zeros: self.zeros.as_ptr(),
+                    offsets,
+                    taps: self.taps,
+                    rows,
+                    places,
+                    columns: output.columns(fused, &self.bias, panel * E::COLUMNS, ends),
+                };
+                // SAFETY: `run` has checked what offsets and places reach; `runs` and `zeros` are those of the panels.
+                unsafe { self.engine.multiply(&strip) };
+            }
+        }
+    }
+}
+
+/// The runs of a block of the depth, `channels` of which are a tap.
+pub fn runs(block: Range<usize>, channels: usize) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut row = block.start;
+    while row < block.end {
+        let (tap, from) = (row / channels, row % channels);
+        let length = (channels - from).min(block.end - row);
+        runs.push(Run { tap, from, length });
+        row += length;
+    }
+    runs
+}
+
+/// Pixels and panels of a task, so that every thread has as much to do.
+fn cut([pixels, panels]: [usize; 2], threads: Threads, rows: usize) -> [usize; 2] {
+    let mut high = pixels.div_ceil(PIXELS);
+    let mut wide = 1;
+    if threads.0 > 1 {
+        if high < 2 * threads.0 {
+            wide = (2 * threads.0).div_ceil(high).min(panels);
+        } else {
+            high = high.next_multiple_of(threads.0);
+        }
+    }
+    [pixels.div_ceil(high).next_multiple_of(rows), panels.div_ceil(wide)]
+}
+
+/// Where each tap of each pixel begins in the source, `[tiles, taps, rows]`; pixels beyond the last are it again.
+fn look_up(source: &View, sweep: &Sweep, pixels: Range<usize>, rows: usize, offsets: &mut Vec<usize>) {
+    let taps = sweep.kernel[0] * sweep.kernel[1];
+    offsets.clear();
+    offsets.resize(pixels.len().next_multiple_of(rows) * taps, BORDER);
+    for (tile, offsets) in offsets.chunks_exact_mut(rows * taps).enumerate() {
+        for row in 0..rows {
+            let pixel = (pixels.start + tile * rows + row).min(pixels.end - 1);
+            let (y, x) = (pixel / sweep.grid[1], pixel % sweep.grid[1]);
+            let top = (y * sweep.stride) as isize + sweep.origin[0];
+            let left = (x * sweep.stride) as isize + sweep.origin[1];
+            for tap in 0..taps {
+                let (y, x) = (tap / sweep.kernel[1], tap % sweep.kernel[1]);
+                offsets[tap * rows + row] = source.offset(top + y as isize, left + x as isize).unwrap_or(BORDER);
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A matrix comes in; panels go out: groups of neighbouring columns, in the order in which a micro-kernel reads them.
+//!
+//! The depth is cut into blocks, so that a block of a panel stays in the first-level cache while the pixels of a tile pass
+//! by it. In memory: block after block, in a block panel after panel, in a panel row after row.
+
+use std::ops::Range;
+
+use super::aligned::Aligned;
+
+/// Rows of a block at most: with 16 columns they fill half of a first-level cache of 32 kB.
+const BLOCK: usize = 256;
+
+/// A matrix `[depth, columns]` in panels of `width` columns; the last one is filled up with zeros.
+#[derive(Clone, Debug)]
+pub struct Panels {
+    numbers: Aligned,
+    pub depth: usize,
+    pub columns: usize,
+    width: usize,
+    /// Rows of every block but the last, which may have fewer.
+    block: usize,
+}
+
+impl Panels {
+    /// Packs a row-major matrix.
+    pub fn new(matrix: &[f32], columns: usize, width: usize) -> Self {
+        assert!(!matrix.is_empty() && matrix.len().is_multiple_of(columns), "a matrix of {columns} columns");
+        let depth = matrix.len() / columns;
+        let block = depth.div_ceil(depth.div_ceil(BLOCK));
+        let numbers = Aligned::zeros(depth * columns.next_multiple_of(width));
+        let mut panels = Self { numbers, depth, columns, width, block };
+        for (row, values) in matrix.chunks_exact(columns).enumerate() {
+            for (panel, values) in values.chunks(width).enumerate() {
+                let start = panels.place(row, panel);
+                panels.numbers.numbers_mut()[start..start + values.len()].copy_from_slice(values);
+            }
+        }
+        panels
+    }
+
+    /// The matrix again.
+    pub fn unpack(&self) -> Vec<f32> {
+        let mut matrix = Vec::with_capacity(self.depth * self.columns);
+        for row in 0..self.depth {
+            for (panel, from) in (0..self.columns).step_by(self.width).enumerate() {
+                let start = self.place(row, panel);
+                let length = self.width.min(self.columns - from);
+                matrix.extend_from_slice(&self.numbers.numbers()[start..start + length]);
+            }
+        }
+        matrix
+    }
+
+    /// Number of panels.
+    pub fn count(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    /// The rows of each block.
+    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.depth).step_by(self.block).map(|from| from..self.depth.min(from + self.block))
+    }
+
+    /// One panel of the block that has these rows, `[rows, width]`.
+    pub fn panel(&self, block: &Range<usize>, panel: usize) -> &[f32] {
+        let start = self.place(block.start, panel);
+        &self.numbers.numbers()[start..start + block.len() * self.width]
+    }
+
+    /// Where a row of a panel begins.
+    fn place(&self, row: usize, panel: usize) -> usize {
+        let from = row - row % self.block;
+        let rows = self.block.min(self.depth - from);
+        (from * self.count() + panel * rows + row - from) * self.width
+    }
+}

@@ -1,0 +1,226 @@
+//! The micro-kernel: pixels that lie anywhere times a panel, and what is done with the sums while they are in registers.
+
+#![allow(clippy::needless_range_loop, reason = "what loops of known length index stays in registers")]
+
+use std::ops::RangeInclusive;
+
+use super::vector::Vector;
+
+/// An offset that stands for a row of zeros: what a window sees outside the image.
+pub const BORDER: usize = usize::MAX;
+
+/// A piece of the depth that lies together in the image: some channels of one tap.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub tap: usize,
+    /// The first channel.
+    pub from: usize,
+    pub length: usize,
+}
+
+/// Another image, beginning with the strip's first column.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<P> {
+    pub start: P,
+    /// Elements between two pixels.
+    pub stride: usize,
+}
+
+/// What is done with the finished sums, in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish {
+    /// Added, one for each column of the panel, those that are not there included.
+    pub bias: *const f32,
+    pub residual: Option<Beside<*const f32>>,
+    pub relu: bool,
+    /// Takes the bits of a ReLU.
+    pub bits: Option<Beside<*mut u8>>,
+}
+
+/// Where the columns of a panel go.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// The first of them in pixel 0.
+    pub target: *mut f32,
+    /// Numbers between two pixels.
+    pub stride: usize,
+    /// How many there are; the panel's others are zeros.
+    pub count: usize,
+    /// Whether the sums are added to what the target has.
+    pub add: bool,
+    /// With the last block of the depth.
+    pub finish: Option<Finish>,
+}
+
+/// Some pixels by the columns of one panel, over one block of the depth.
+#[derive(Debug)]
+pub struct Strip<'a> {
+    pub runs: &'a [Run],
+    /// `[rows of the block, columns of a panel]`.
+    pub panel: *const f32,
+    pub source: *const f32,
+    /// As many as a tap has channels.
+    pub zeros: *const f32,
+    /// Where each tap of each pixel begins in the source, or [`BORDER`]: `[tiles, taps, rows]`.
+    pub offsets: &'a [usize],
+    pub taps: usize,
+    /// Pixels of a tile.
+    pub rows: usize,
+    /// Which pixel of the target each pixel is.
+    pub places: &'a [usize],
+    pub columns: Columns,
+}
+
+/// Pixels of each tile where there are `pixels` and a tile may have so many: as equal as can be.
+pub fn rows(pixels: usize, may: &RangeInclusive<usize>) -> usize {
+    pixels.div_ceil(pixels.div_ceil(*may.end())).max(*may.start())
+}
+
+/// Multiplies a strip whose tiles have `ROWS` pixels.
+///
+/// # Safety
+/// The instruction set of `V` is there. Every offset that is not [`BORDER`] has a tap's channels behind it in the source,
+/// every place a pixel in the target and in all that lies beside it, and nothing else uses the strip's columns of them.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
+pub unsafe fn multiply<V: Vector, const ROWS: usize, const VECTORS: usize>(strip: &Strip) {
+    assert!(strip.rows == ROWS && strip.offsets.len() >= strip.places.len().next_multiple_of(ROWS) * strip.taps);
+    let whole = strip.columns.count == VECTORS * V::LANES;
+    for (tile, places) in strip.places.chunks(ROWS).enumerate() {
+        let offsets = strip.offsets[tile * strip.taps * ROWS..].as_ptr();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sums = sums::<V, ROWS, VECTORS>(strip, offsets);
+            if whole && places.len() == ROWS {
+                for row in 0..ROWS {
+                    finish::<V, VECTORS, false>(&strip.columns, sums[row], places[row]);
+                }
+            } else {
+                for (row, place) in places.iter().enumerate() {
+                    finish::<V, VECTORS, true>(&strip.columns, sums[row], *place);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of one tile.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn sums<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    strip: &Strip,
+    offsets: *const usize,
+) -> [[V; VECTORS]; ROWS] {
+    // SAFETY: as in `multiply`.
+    unsafe {
+        let mut sums = [[V::zero(); VECTORS]; ROWS];
+        let mut panel = strip.panel;
+        for run in strip.runs {
+            let mut left = [strip.zeros; ROWS];
+            for row in 0..ROWS {
+                let offset = *offsets.add(run.tap * ROWS + row);
+                let start = if offset == BORDER { strip.zeros } else { strip.source.add(offset) };
+                left[row] = start.add(run.from);
+            }
+            for step in 0..run.length {
+                let mut right = [V::zero(); VECTORS];
+                for vector in 0..VECTORS {
+                    right[vector] = V::load(panel.add(vector * V::LANES));
+                }
+                for row in 0..ROWS {
+                    let pixel = V::splat(*left[row].add(step));
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = pixel.fma(right[vector], sums[row][vector]);
+                    }
+                }
+                panel = panel.add(VECTORS * V::LANES);
+            }
+        }
+        sums
+    }
+}
+
+/// Writes the sums of one pixel.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
+    columns: &Columns,
+    sums: [V; VECTORS],
+    place: usize,
+) {
+    let mut sums = sums;
+    // SAFETY: as in `multiply`; at an edge only the columns that are there are touched.
+    unsafe {
+        let target = columns.target.add(place * columns.stride);
+        let count = if EDGE { columns.count } else { VECTORS * V::LANES };
+        if columns.add {
+            add::<V, VECTORS, EDGE>(&mut sums, target, count);
+        }
+        if let Some(finish) = &columns.finish {
+            add::<V, VECTORS, false>(&mut sums, finish.bias, count);
+            if let Some(residual) = &finish.residual {
+                add::<V, VECTORS, EDGE>(&mut sums, residual.start.add(place * residual.stride), count);
+            }
+            if finish.relu {
+                let bits = relu(&mut sums);
+                if let Some(mask) = &finish.bits {
+                    let to = mask.start.add(place * mask.stride);
+                    to.copy_from_nonoverlapping(bits.to_le_bytes().as_ptr(), count.div_ceil(8));
+                }
+            }
+        }
+        if EDGE {
+            let mut whole = [0.0; MOST];
+            for vector in 0..VECTORS {
+                sums[vector].store(whole.as_mut_ptr().add(vector * V::LANES));
+            }
+            target.copy_from_nonoverlapping(whole.as_ptr(), count);
+        } else {
+            for vector in 0..VECTORS {
+                sums[vector].store(target.add(vector * V::LANES));
+            }
+        }
+    }
+}
+
+/// Cuts off what is not positive; a bit for each column that is.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn relu<V: Vector, const VECTORS: usize>(sums: &mut [V; VECTORS]) -> u64 {
+    let mut bits = 0;
+    for vector in 0..VECTORS {
+        // SAFETY: as in `multiply`.
+        let (value, positive) = unsafe { sums[vector].relu() };
+        sums[vector] = value;
+        bits |= u64::from(positive) << (vector * V::LANES);
+    }
+    bits
+}
+
+/// Columns of a panel at most.
+const MOST: usize = 64;
+
+/// Adds numbers from memory, of which `columns` are there.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn add<V: Vector, const VECTORS: usize, const EDGE: bool>(
+    sums: &mut [V; VECTORS],
+    from: *const f32,
+    columns: usize,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let mut whole = [0.0; MOST];
+        let mut from = from;
+        if EDGE {
+            whole.as_mut_ptr().copy_from_nonoverlapping(from, columns);
+            from = whole.as_ptr();
+        }
+        for vector in 0..VECTORS {
+            sums[vector] = sums[vector].add(V::load(from.add(vector * V::LANES)));
+        }
+    }
+}

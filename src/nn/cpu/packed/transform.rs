@@ -1,0 +1,147 @@
+//! Tiles on their way from an image to points and back, along both axes.
+
+#![allow(clippy::needless_range_loop, reason = "what loops of known length index stays in registers")]
+
+use std::mem::MaybeUninit;
+
+use super::axis::{self, Axis, MOST};
+use super::product::{BORDER, Columns, finish};
+use super::vector::Vector;
+
+/// A tile of an image on its way to points.
+#[derive(Debug)]
+pub struct Spread<'a> {
+    pub source: *const f32,
+    /// As many as there are channels.
+    pub zeros: *const f32,
+    /// Where each input begins in the source, or [`BORDER`].
+    pub offsets: &'a [usize],
+    pub channels: usize,
+    /// The first point; rows of whole vectors.
+    pub points: *mut f32,
+    /// Numbers between two points.
+    pub apart: usize,
+}
+
+/// Spreads a tile along both axes.
+///
+/// # Safety
+/// The instruction set of `V` is there. Every offset that is not [`BORDER`] has its channels behind it in the source, every
+/// point room for them in whole vectors, and nothing else uses the points.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
+pub unsafe fn spread<V: Vector, Y: Axis, X: Axis>(tile: &Spread) {
+    assert_eq!(tile.offsets.len(), Y::POINTS * X::POINTS);
+    let mut inputs = [tile.zeros; MOST * MOST];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (input, offset) in inputs.iter_mut().zip(tile.offsets) {
+            if *offset != BORDER {
+                *input = tile.source.add(*offset);
+            }
+        }
+        for channel in (0..tile.channels).step_by(V::LANES) {
+            let mut half = [[MaybeUninit::<V>::uninit(); MOST]; MOST];
+            let rest = tile.channels - channel;
+            for x in 0..X::POINTS {
+                let mut column = [V::zero(); MOST];
+                for y in 0..Y::POINTS {
+                    let from = inputs[y * X::POINTS + x].add(channel);
+                    column[y] = if rest < V::LANES { part(from, rest) } else { V::load(from) };
+                }
+                let column = axis::spread::<V, Y>(column);
+                for y in 0..Y::POINTS {
+                    half[y][x].write(column[y]);
+                }
+            }
+            for y in 0..Y::POINTS {
+                let mut line = [V::zero(); MOST];
+                for x in 0..X::POINTS {
+                    line[x] = half[y][x].assume_init();
+                }
+                let line = axis::spread::<V, X>(line);
+                for x in 0..X::POINTS {
+                    line[x].store(tile.points.add((y * X::POINTS + x) * tile.apart + channel));
+                }
+            }
+        }
+    }
+}
+
+/// The first numbers of a vector, then noughts.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn part<V: Vector>(from: *const f32, count: usize) -> V {
+    let mut whole = [0.0; 16];
+    // SAFETY: there are `count` numbers, fewer than a vector has.
+    unsafe {
+        whole.as_mut_ptr().copy_from_nonoverlapping(from, count);
+        V::load(whole.as_ptr())
+    }
+}
+
+/// The products of a tile on their way to an image.
+#[derive(Debug)]
+pub struct Gather {
+    /// Of the first point, `COLUMNS` of a panel.
+    pub products: *const f32,
+    /// Numbers between two points.
+    pub apart: usize,
+    pub columns: Columns,
+    /// Which pixel of the target the first output is, and how many pixels a line of the target has.
+    pub place: usize,
+    pub line: usize,
+    /// Height and width of what is inside the target.
+    pub size: [usize; 2],
+}
+
+/// Gathers a tile along both axes.
+///
+/// # Safety
+/// As [`super::product::multiply`]; the products of all points are there.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+pub unsafe fn gather<V: Vector, Y: Axis, X: Axis, const VECTORS: usize>(tile: &Gather) {
+    let mut outputs = [[[MaybeUninit::<V>::uninit(); VECTORS]; MOST]; MOST];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for vector in 0..VECTORS {
+            let products = tile.products.add(vector * V::LANES);
+            let mut half = [[MaybeUninit::<V>::uninit(); MOST]; MOST];
+            for x in 0..X::POINTS {
+                let mut column = [V::zero(); MOST];
+                for y in 0..Y::POINTS {
+                    column[y] = V::load(products.add((y * X::POINTS + x) * tile.apart));
+                }
+                let column = axis::gather::<V, Y>(column);
+                for y in 0..Y::OUTPUTS {
+                    half[y][x].write(column[y]);
+                }
+            }
+            for y in 0..Y::OUTPUTS {
+                let mut line = [V::zero(); MOST];
+                for x in 0..X::POINTS {
+                    line[x] = half[y][x].assume_init();
+                }
+                let line = axis::gather::<V, X>(line);
+                for x in 0..X::OUTPUTS {
+                    outputs[y][x][vector].write(line[x]);
+                }
+            }
+        }
+        for y in 0..tile.size[0].min(Y::OUTPUTS) {
+            for x in 0..tile.size[1].min(X::OUTPUTS) {
+                let mut sums = [V::zero(); VECTORS];
+                for vector in 0..VECTORS {
+                    sums[vector] = outputs[y][x][vector].assume_init();
+                }
+                let place = tile.place + y * tile.line + x;
+                if tile.columns.count == VECTORS * V::LANES {
+                    finish::<V, VECTORS, false>(&tile.columns, sums, place);
+                } else {
+                    finish::<V, VECTORS, true>(&tile.columns, sums, place);
+                }
+            }
+        }
+    }
+}

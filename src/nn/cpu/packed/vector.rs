@@ -1,0 +1,59 @@
+//! What an instruction set must offer for the kernels of this room: vectors of f32, and the loops compiled for it.
+
+use std::fmt::Debug;
+use std::ops::RangeInclusive;
+
+use super::product::Strip;
+use super::scheme::Scheme;
+use super::transform::{Gather, Spread};
+
+/// A vector of f32.
+///
+/// All functions are called from code that was compiled for the instruction set, and nowhere else.
+#[allow(clippy::missing_safety_doc, reason = "one contract for all: the instruction set is there, pointers are valid")]
+pub trait Vector: Copy {
+    /// Numbers of a vector, at most 16.
+    const LANES: usize;
+    /// All nought.
+    unsafe fn zero() -> Self;
+    /// All `value`.
+    unsafe fn splat(value: f32) -> Self;
+    /// `LANES` numbers from anywhere.
+    unsafe fn load(from: *const f32) -> Self;
+    /// `LANES` numbers to anywhere.
+    unsafe fn store(self, to: *mut f32);
+    /// `self + other`.
+    unsafe fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    unsafe fn sub(self, other: Self) -> Self;
+    /// `self * factor + summand`, rounded once.
+    unsafe fn fma(self, factor: Self, summand: Self) -> Self;
+    /// `self` where it is above nought, else nought; and a bit for each lane that is.
+    unsafe fn relu(self) -> (Self, u32);
+}
+
+/// The loops of this room, compiled for an instruction set.
+///
+/// # Safety
+/// A value exists only where the processor has the instruction set.
+pub unsafe trait Engine: Copy + Debug + Send + Sync + 'static {
+    /// Pixels that a tile of the product may have.
+    const ROWS: RangeInclusive<usize>;
+    /// Columns of a panel.
+    const COLUMNS: usize;
+    /// One panel by the pixels of a tile.
+    ///
+    /// # Safety
+    /// As [`super::product::multiply`] says.
+    unsafe fn multiply(self, strip: &Strip);
+    /// Spreads a tile.
+    ///
+    /// # Safety
+    /// As [`super::transform::spread`] says.
+    unsafe fn spread(self, scheme: Scheme, tile: &Spread);
+    /// Gathers a tile.
+    ///
+    /// # Safety
+    /// As [`super::transform::gather`] says.
+    unsafe fn gather(self, scheme: Scheme, tile: &Gather);
+}

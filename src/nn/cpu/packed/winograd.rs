@@ -1,0 +1,210 @@
+//! A convolution of stride 1 by Winograd's transforms: fewer products, and sums before and after them.
+//!
+//! The output is cut into tiles; groups of tiles are worked on at the same time. A group's inputs are spread to points
+//! (`transform`); each point is a product of all tiles and channels by the kernel's panels there (`product`); and as soon as
+//! a panel has been multiplied at all points, its columns are gathered to outputs, while they are in cache.
+
+use std::ops::Range;
+
+use super::Workspace;
+use super::axis::MOST;
+use super::direct::runs;
+use super::image::{Bias, Fused, Output, View};
+use super::panels::Panels;
+use super::product::{BORDER, Columns, Run, Strip, rows};
+use super::scheme::Scheme;
+use super::transform::{Gather, Spread};
+use super::vector::Engine;
+use crate::nn::cpu::kernel::{Sweep, Workers};
+use crate::nn::cpu::parallel::{Shared, Threads};
+
+/// Numbers of a group's points that should stay near: a second-level cache and a part of the third.
+const GROUP: usize = 160 * 1024;
+/// Tiles of a group, so that reading the panels does not tell.
+const TILES: [usize; 2] = [24, 96];
+
+/// The kernel of a convolution at the points of a scheme.
+#[derive(Debug)]
+pub struct Winograd<E> {
+    engine: E,
+    scheme: Scheme,
+    /// One for each point.
+    panels: Vec<Panels>,
+    runs: Vec<(Range<usize>, Vec<Run>)>,
+    channels: usize,
+    bias: Bias,
+    /// What lies outside the image.
+    zeros: Vec<f32>,
+}
+
+impl<E: Engine> Winograd<E> {
+    /// `matrix` is `[height, width, channels, columns]`, `bias` `[columns]`.
+    pub fn new(engine: E, scheme: Scheme, matrix: &[f32], bias: &[f32]) -> Self {
+        let [height, width] = scheme.taps();
+        let cells = matrix.len() / (height * width);
+        let taps = height * width;
+        let [down, across] = scheme.inputs();
+        let units = (0..taps).map(|tap| scheme.kernel(&unit(taps, tap)));
+        let factors: Vec<Vec<f64>> = units.collect();
+        let panels: Vec<Panels> = (0..down * across)
+            .map(|point| {
+                let mut values = vec![0.0_f64; cells];
+                for (factors, taps) in factors.iter().zip(matrix.chunks_exact(cells)) {
+                    let factor = factors[point];
+                    values.iter_mut().zip(taps).for_each(|(value, tap)| *value += factor * f64::from(*tap));
+                }
+                let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+                Panels::new(&values, bias.len(), E::COLUMNS)
+            })
+            .collect();
+        let channels = cells / bias.len();
+        let runs = panels[0].blocks().map(|block| (block.clone(), runs(block, channels))).collect();
+        let zeros = vec![0.0; channels];
+        Self { engine, scheme, panels, runs, channels, bias: Bias::new(bias, E::COLUMNS), zeros }
+    }
+
+    /// Convolves `source`.
+    pub fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, (threads, spares): Workers<f32>) {
+        assert!(sweep.stride == 1 && output.step == 1 && output.phase == [0, 0] && sweep.grid == output.size);
+        assert!(sweep.kernel == self.scheme.taps() && source.channels == self.channels);
+        source.check();
+        output.check(sweep, fused, self.panels[0].columns);
+        let image = Image { source, sweep, output, fused, cut: Cut::new(sweep.grid, self.scheme.outputs()) };
+        let tiles = image.cut.tiles[0] * image.cut.tiles[1];
+        let most = (GROUP / (self.panels.len() * self.channels)).clamp(TILES[0], TILES[1]);
+        let groups = tiles.div_ceil(most);
+        // Few groups are worked on one after another, each by all threads.
+        let (outside, inside) = if groups < threads.0 { (Threads(1), threads) } else { (threads, Threads(1)) };
+        let groups = if groups < threads.0 { groups } else { groups.next_multiple_of(threads.0) };
+        let height = tiles.div_ceil(groups);
+        outside.tasks(tiles.div_ceil(height), |group| {
+            let tiles = group * height..tiles.min((group + 1) * height);
+            spares.with(|buffers| self.group(&image, tiles, &mut buffers.packed, (inside, spares)));
+        });
+    }
+
+    /// Some tiles, all columns.
+    fn group(&self, image: &Image, tiles: Range<usize>, space: &mut Workspace, (threads, spares): Workers<f32>) {
+        let row = self.channels.next_multiple_of(ROW);
+        let count = tiles.len();
+        let points = space.points.at_least(self.panels.len() * count * row);
+        let spread = Shared::new(points, row);
+        let part = count.div_ceil(threads.0);
+        threads.tasks(count.div_ceil(part), |task| {
+            for tile in task * part..count.min((task + 1) * part) {
+                self.spread(image, tiles.start + tile, &spread, (tile, count));
+            }
+        });
+        let points = &*points;
+        let rows = rows(count, &E::ROWS);
+        let Workspace { offsets, places, .. } = space;
+        offsets.clear();
+        offsets.extend((0..count.next_multiple_of(rows)).map(|tile| tile.min(count - 1) * row));
+        places.clear();
+        places.extend(0..count);
+        threads.tasks(self.panels[0].count(), |panel| {
+            spares.with(|buffers| {
+                let products = buffers.packed.products.at_least(self.panels.len() * count * E::COLUMNS);
+                for (point, (panels, source)) in self.panels.iter().zip(points.chunks_exact(count * row)).enumerate() {
+                    let target = products[point * count * E::COLUMNS..][..count * E::COLUMNS].as_mut_ptr();
+                    for (block, (depth, runs)) in self.runs.iter().enumerate() {
+                        let (stride, count) = (E::COLUMNS, E::COLUMNS);
+                        let strip = Strip {
+                            runs,
+                            panel: panels.panel(depth, panel).as_ptr(),
+                            source: source.as_ptr(),
+                            zeros: self.zeros.as_ptr(),
+                            offsets,
+                            taps: 1,
+                            rows,
+                            places,
+                            columns: Columns { target, stride, count, add: block > 0, finish: None },
+                        };
+                        // SAFETY: there are `count` rows of `row` numbers in the source and of a panel's in the target.
+                        unsafe { self.engine.multiply(&strip) };
+                    }
+                }
+                for tile in 0..count {
+                    self.gather(image, (tiles.start + tile, panel), &products[tile * E::COLUMNS..], count * E::COLUMNS);
+                }
+            });
+        });
+    }
+
+    /// Spreads one tile of the image, the `place`-th of a group of `count`.
+    fn spread(&self, image: &Image, tile: usize, points: &Shared<f32>, (place, count): (usize, usize)) {
+        let [height, width] = self.scheme.inputs();
+        let [y, x] = image.cut.corner(tile);
+        let [top, left] = [y as isize + image.sweep.origin[0], x as isize + image.sweep.origin[1]];
+        let mut offsets = [BORDER; MOST * MOST];
+        for (input, offset) in offsets[..height * width].iter_mut().enumerate() {
+            let (y, x) = (top + (input / width) as isize, left + (input % width) as isize);
+            *offset = image.source.offset(y, x).unwrap_or(BORDER);
+        }
+        let last = (self.panels.len() - 1) * count + place;
+        points.rectangle(&(last..last + 1), &(0..self.channels.next_multiple_of(ROW)));
+        let spread = Spread {
+            source: image.source.data.as_ptr(),
+            zeros: self.zeros.as_ptr(),
+            offsets: &offsets[..height * width],
+            channels: self.channels,
+            points: points.start().wrapping_add(place * points.stride()),
+            apart: count * points.stride(),
+        };
+        // SAFETY: `run` has checked the image, the line above the points, of which this row is this tile's alone.
+        unsafe { self.engine.spread(self.scheme, &spread) };
+    }
+
+    /// Gathers one panel of one tile from its products, which are `apart` numbers apart.
+    fn gather(&self, image: &Image, (tile, panel): (usize, usize), products: &[f32], apart: usize) {
+        let Image { output, fused, cut, .. } = image;
+        let [y, x] = cut.corner(tile);
+        assert!(products.len() >= (self.panels.len() - 1) * apart + E::COLUMNS);
+        let gather = Gather {
+            products: products.as_ptr(),
+            apart,
+            columns: output.columns(fused, &self.bias, panel * E::COLUMNS, [true, true]),
+            place: output.place(y, x),
+            line: output.size[1],
+            size: [output.size[0] - y, output.size[1] - x],
+        };
+        // SAFETY: `run` has checked the image, the line above the products; these pixels and columns are this task's alone.
+        unsafe { self.engine.gather(self.scheme, &gather) };
+    }
+}
+
+/// Nought at all taps but one.
+fn unit(taps: usize, one: usize) -> Vec<f64> {
+    (0..taps).map(|tap| f64::from(u8::from(tap == one))).collect()
+}
+
+/// Numbers to which a row of points is filled up: the widest vector.
+const ROW: usize = 16;
+
+/// All that a convolution is given.
+struct Image<'a> {
+    source: &'a View<'a>,
+    sweep: &'a Sweep,
+    output: &'a Output,
+    fused: &'a Fused<'a>,
+    cut: Cut,
+}
+
+/// How an output is cut into tiles.
+struct Cut {
+    /// Down and across.
+    tiles: [usize; 2],
+    /// Height and width of a tile.
+    size: [usize; 2],
+}
+
+impl Cut {
+    fn new(grid: [usize; 2], size: [usize; 2]) -> Self {
+        Self { tiles: [0, 1].map(|axis| grid[axis].div_ceil(size[axis])), size }
+    }
+
+    /// The first output of a tile.
+    fn corner(&self, tile: usize) -> [usize; 2] {
+        [tile / self.tiles[1] * self.size[0], tile % self.tiles[1] * self.size[1]]
+    }
+}

@@ -1,0 +1,157 @@
+//! Convolutions and their gradients as products of gathered patches.
+
+use std::borrow::Cow;
+
+use super::product::{Output, Sink, Tile, multiply};
+use crate::nn::cpu::kernel::{Backward, Forward, Residual, Source, Sweep, Target, Workers, mask_bytes};
+use crate::nn::cpu::lanes;
+use crate::nn::cpu::parallel::{Shared, at_least};
+use crate::nn::cpu::turned::Turned;
+use crate::nn::graph::Window;
+use crate::nn::plan::Convolution;
+use crate::nn::real::Real;
+
+/// A convolution with its kernel as the plan has it.
+impl<T: Real> Forward<T> for Convolution<T> {
+    fn run(
+        &self,
+        source: Source<T>,
+        Target { data, stride: apart, size: grid }: Target<T>,
+        residual: Residual<T>,
+        mask: Option<&mut [u8]>,
+        workers: Workers<T>,
+    ) {
+        let Window { kernel, stride, padding } = self.window;
+        let origin = [-(padding.top as isize), -(padding.left as isize)];
+        let sweep = Sweep { kernel, stride, origin, grid };
+        let channels = self.bias.len();
+        let sink = Activate {
+            target: Shared::new(data, apart),
+            residual,
+            bias: &self.bias,
+            relu: self.relu,
+            mask: mask.map(|mask| Shared::new(mask, mask_bytes(channels))),
+        };
+        multiply(source, &sweep, (&self.kernel, channels), workers, &sink);
+    }
+
+    fn kernel(&self) -> Cow<'_, [T]> {
+        Cow::Borrowed(&self.kernel)
+    }
+}
+
+struct Activate<'a, T> {
+    target: Shared<T>,
+    residual: Residual<'a, T>,
+    bias: &'a [T],
+    relu: bool,
+    mask: Option<Shared<u8>>,
+}
+
+impl<T: Real> Sink<T> for Activate<'_, T> {
+    fn open(&self, tile: &Tile, _: &mut Vec<T>) -> Output<T> {
+        if let Residual::Image(image) = self.residual {
+            for pixel in tile.pixels.clone() {
+                // SAFETY: tiles are disjoint.
+                let row = unsafe { self.target.row(pixel, &tile.columns) };
+                let start = pixel * image.stride + tile.columns.start;
+                row.copy_from_slice(&image.data[start..start + row.len()]);
+            }
+        }
+        let start = self.target.rectangle(&tile.pixels, &tile.columns);
+        let accumulate = !matches!(self.residual, Residual::None);
+        Output { start, stride: self.target.stride(), accumulate }
+    }
+
+    fn close(&self, tile: &Tile, _: &[T]) {
+        let bias = &self.bias[tile.columns.clone()];
+        let bytes = tile.columns.start / lanes::MASK..mask_bytes(tile.columns.end);
+        for pixel in tile.pixels.clone() {
+            // SAFETY: tiles are disjoint, and their columns begin at whole bytes of the mask.
+            let row = unsafe { self.target.row(pixel, &tile.columns) };
+            match &self.mask {
+                _ if !self.relu => lanes::add(row, bias),
+                None => lanes::add_relu(row, bias),
+                // SAFETY: as above.
+                Some(mask) => lanes::add_relu_mask(row, bias, unsafe { mask.row(pixel, &bytes) }),
+            }
+        }
+    }
+}
+
+/// The turned kernel as it is.
+impl<T: Real> Backward<T> for Turned<T> {
+    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, workers: Workers<T>) {
+        let Target { data, stride, size } = target;
+        if self.stride > 1 && !accumulate {
+            for pixel in data.chunks_mut(stride) {
+                pixel[..self.inputs].fill(T::ZERO);
+            }
+        }
+        debug_assert_eq!(source.channels, self.outputs);
+        for group in &self.groups {
+            let sweep = group.sweep(size, self.stride);
+            let matrix = (&*group.matrix, self.inputs * group.phases.len());
+            let target = Shared::new(data, stride);
+            if self.stride == 1 {
+                multiply(source, &sweep, matrix, workers, &Plain { target, accumulate });
+            } else {
+                let phases = (&*group.phases, self.stride, self.inputs);
+                multiply(source, &sweep, matrix, workers, &Scatter { target, size, grid: sweep.grid, phases });
+            }
+        }
+    }
+}
+
+/// The gradient of a convolution of stride 1 goes where it belongs.
+struct Plain<T> {
+    target: Shared<T>,
+    accumulate: bool,
+}
+
+impl<T: Real> Sink<T> for Plain<T> {
+    fn open(&self, tile: &Tile, _: &mut Vec<T>) -> Output<T> {
+        let start = self.target.rectangle(&tile.pixels, &tile.columns);
+        Output { start, stride: self.target.stride(), accumulate: self.accumulate }
+    }
+
+    fn close(&self, _: &Tile, _: &[T]) {}
+}
+
+/// The gradient of a convolution with a stride is added to the pixels of its phases.
+struct Scatter<'a, T> {
+    target: Shared<T>,
+    /// Of the input.
+    size: [usize; 2],
+    /// Of the product.
+    grid: [usize; 2],
+    /// The phases, the stride, the input's channels.
+    phases: (&'a [[usize; 2]], usize, usize),
+}
+
+impl<T: Real> Sink<T> for Scatter<'_, T> {
+    fn open(&self, tile: &Tile, spare: &mut Vec<T>) -> Output<T> {
+        let stride = tile.columns.len();
+        let start = at_least(spare, tile.pixels.len() * stride).as_mut_ptr();
+        Output { start, stride, accumulate: false }
+    }
+
+    fn close(&self, tile: &Tile, spare: &[T]) {
+        let (phases, stride, inputs) = self.phases;
+        for (pixel, row) in tile.pixels.clone().zip(spare.chunks_exact(tile.columns.len())) {
+            let corner = [pixel / self.grid[1] * stride, pixel % self.grid[1] * stride];
+            for (index, phase) in phases.iter().enumerate() {
+                let [y, x] = [corner[0] + phase[0], corner[1] + phase[1]];
+                // This phase's columns, and those of them that the tile has.
+                let (from, to) = (index * inputs, (index + 1) * inputs);
+                let (from, to) = (from.max(tile.columns.start), to.min(tile.columns.end));
+                if from < to && y < self.size[0] && x < self.size[1] {
+                    let channels = from - index * inputs..to - index * inputs;
+                    // SAFETY: tiles are disjoint, and no two pixels of a product share a phase's pixel.
+                    let target = unsafe { self.target.row(y * self.size[1] + x, &channels) };
+                    lanes::add(target, &row[from - tile.columns.start..to - tile.columns.start]);
+                }
+            }
+        }
+    }
+}

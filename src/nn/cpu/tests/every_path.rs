@@ -1,0 +1,159 @@
+//! Every instruction set that this processor has, in f32, against the portable path in f64.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::{Case, into_wider, numbers};
+use crate::nn::cpu::InstructionSet;
+use crate::nn::cpu::kernel::{Residual, Source, mask_bytes};
+use crate::nn::cpu::parallel::{Spares, Threads};
+use crate::nn::cpu::turned::Turned;
+use crate::nn::graph::{Graph, Op, Padding, Variant, Window};
+use crate::nn::plan::Convolution;
+use crate::nn::real::Real;
+use crate::nn::{Network, SIDE};
+
+/// Of the largest value: what f32 and another order of summation may change.
+const TOLERANCE: f64 = 2e-5;
+
+/// What is added, and whether something is cut off.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    residual: usize,
+    relu: bool,
+}
+
+/// Numbers of the case as `T`: the images begin 2 numbers late and have 3 more than channels between pixels.
+fn image<T: Real>(seed: u64, pixels: usize, channels: usize) -> Vec<T> {
+    numbers(seed, pixels * (channels + 3)).into_iter().map(|value| T::from_f64(f64::from(value as f32))).collect()
+}
+
+fn source<T>(data: &[T], size: [usize; 2], channels: usize) -> Source<'_, T> {
+    Source { data: &data[2..], size, channels, stride: channels + 3 }
+}
+
+fn convolution<T: Real>(case: &Case, relu: bool) -> Convolution<T> {
+    let [inputs, outputs] = case.channels;
+    let depth = case.window.kernel.iter().product::<usize>() * inputs;
+    let scale = 1.0 / (depth as f64).sqrt();
+    let values = |seed: u64, count: usize, scale: f64| {
+        numbers(seed, count).into_iter().map(|value| T::from_f64(f64::from((value * scale) as f32))).collect()
+    };
+    let (kernel, bias) = (values(case.seed ^ 1, depth * outputs, scale), values(case.seed ^ 2, outputs, 1.0));
+    Convolution { window: case.window, kernel, bias, residual: None, relu }
+}
+
+/// The result without gaps, and the bits of its ReLU.
+fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, Vec<u8>) {
+    let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
+    let pixels = size[0] * size[1];
+    let input = image::<T>(case.seed, case.size[0] * case.size[1], inputs);
+    let shortcut = image::<T>(case.seed ^ 3, pixels, outputs);
+    let residual = match kind.residual {
+        0 => Residual::None,
+        1 => Residual::InPlace,
+        _ => Residual::Image(source(&shortcut, size, outputs)),
+    };
+    let mut mask = vec![0; pixels * mask_bytes(outputs)];
+    let ready = set.forward(convolution::<T>(case, kind.relu), size);
+    let result = into_wider(size, outputs, T::from_f64(0.5), |target| {
+        let workers = (Threads(case.threads), &Spares::default());
+        ready.run(source(&input, case.size, inputs), target, residual, kind.relu.then_some(&mut mask), workers);
+    });
+    assert_eq!(ready.kernel().as_ref(), convolution::<T>(case, false).kernel, "the kernel can be had again");
+    (result.into_iter().map(Real::to_f64).collect(), mask)
+}
+
+/// The gradient without gaps.
+fn backward<T: Real>(set: InstructionSet, case: &Case, accumulate: bool) -> Vec<f64> {
+    let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
+    let gradient = image::<T>(case.seed ^ 4, size[0] * size[1], outputs);
+    let Convolution { window, kernel, .. } = convolution::<T>(case, false);
+    let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
+    let result = into_wider(case.size, inputs, T::from_f64(0.25), |target| {
+        let workers = (Threads(case.threads), &Spares::default());
+        ready.run(source(&gradient, size, outputs), target, accumulate, workers);
+    });
+    result.into_iter().map(Real::to_f64).collect()
+}
+
+fn close(ours: &[f64], truth: &[f64], what: &str) -> Result<(), String> {
+    let largest = truth.iter().fold(1.0_f64, |largest, value| largest.max(value.abs()));
+    let off = ours.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let holds = ours.len() == truth.len() && off <= TOLERANCE * largest;
+    holds.then_some(()).ok_or_else(|| format!("{what}: off by {off:e} of {largest}"))
+}
+
+/// All paths that are here agree with the portable one in f64.
+fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
+    let truth = (
+        forward::<f64>(InstructionSet::Portable, case, kind).0,
+        backward::<f64>(InstructionSet::Portable, case, accumulate),
+    );
+    for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here()) {
+        let (value, mask) = forward::<f32>(set, case, kind);
+        close(&value, &truth.0, &format!("{set:?} forward {case:?} {kind:?}"))?;
+        let outputs = case.channels[1];
+        for (place, value) in value.iter().enumerate().filter(|_| kind.relu) {
+            let bit = mask[place / outputs * mask_bytes(outputs) + place % outputs / 8] >> (place % outputs % 8) & 1;
+            if (bit == 1) != (*value > 0.0) {
+                return Err(format!("{set:?} {case:?}: bit {place} of {value}"));
+            }
+        }
+        close(&backward::<f32>(set, case, accumulate), &truth.1, &format!("{set:?} gradient {case:?} {accumulate}"))?;
+    }
+    Ok(())
+}
+
+/// Channels around the width of panels, images around the height of tiles.
+fn case() -> impl Strategy<Value = Case> {
+    let axis = || {
+        (prop_oneof![Just(1_usize), Just(3), 1_usize..8])
+            .prop_flat_map(|kernel| (Just(kernel), 0..kernel, 0..kernel, 1_usize..24))
+    };
+    let channels = || prop_oneof![1_usize..40, Just(16), Just(32), Just(48), 60_usize..70];
+    (axis(), axis(), 1_usize..4, [channels(), channels()], 1_usize..3, any::<u64>())
+        .prop_map(|((kh, top, bottom, height), (kw, left, right, width), stride, channels, threads, seed)| Case {
+            window: Window { kernel: [kh, kw], stride, padding: Padding { top, bottom, left, right } },
+            size: [height, width],
+            channels,
+            threads,
+            seed,
+        })
+        .prop_filter("the window fits", |case| case.output().is_some())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn paths_agree(case in case(), residual in 0_usize..3, relu: bool, accumulate: bool) {
+        agree(&case, Kind { residual, relu }, accumulate).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// Sides to which images are cut: what is larger repeats itself.
+const CUT: usize = 21;
+
+/// Every convolution of the three networks, with its channels and its window, on a smaller image where its is large.
+#[test]
+fn paths_agree_on_every_shape_of_the_networks() {
+    let mut shapes = BTreeSet::new();
+    for network in Network::ALL {
+        let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
+        for node in &graph.nodes {
+            let Op::Conv2d { window, filters, .. } = node.op else { continue };
+            let [height, width, channels] = graph.nodes[node.inputs[0]].shape;
+            let Padding { top, bottom, left, right } = window.padding;
+            let cut = [height, width].map(|side| if side > CUT { CUT - (side + 1) % 2 } else { side });
+            shapes.insert((window.kernel, window.stride, [top, bottom, left, right], cut, [channels, filters]));
+        }
+    }
+    assert!(shapes.len() > 60, "{} shapes", shapes.len());
+    for (seed, (kernel, stride, [top, bottom, left, right], size, channels)) in shapes.into_iter().enumerate() {
+        let window = Window { kernel, stride, padding: Padding { top, bottom, left, right } };
+        let case = Case { window, size, channels, threads: 2, seed: seed as u64 };
+        agree(&case, Kind { residual: seed % 3, relu: seed % 2 == 0 }, seed % 2 == 1).unwrap();
+    }
+}
