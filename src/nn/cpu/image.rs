@@ -66,6 +66,14 @@ pub struct Image<T> {
     spares: Spares<Buffers<T>>,
 }
 
+#[cfg(test)]
+impl<T> Image<T> {
+    /// What the ReLUs and maxima of the last forward pass decided.
+    pub fn kept(&mut self) -> &mut [Vec<u8>] {
+        &mut self.kept
+    }
+}
+
 /// How one image is worked on.
 #[derive(Clone, Copy)]
 pub struct Job<'a, T> {

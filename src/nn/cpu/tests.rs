@@ -17,6 +17,7 @@ use crate::nn::real::Real;
 use crate::nn::{At, Executor, Network, SIDE};
 
 mod every_path;
+mod flips;
 
 /// Numbers in [-1, 1) that a seed decides.
 fn numbers(seed: u64, count: usize) -> Vec<f64> {
