@@ -67,8 +67,13 @@ impl Device {
 
     #[cfg(feature = "cuda")]
     fn cuda() -> Result<Self, String> {
-        // candle pins its matrix products to full f32 unless asked otherwise; TF32 would be too coarse for a map.
-        let device = candle_core::Device::new_cuda(0).map_err(|error| format!("no CUDA device ({error})"))?;
+        // A stream of its own, which all threads share. With `new_cuda` each thread gets one, and nothing orders them: a worker
+        // could read weights that another thread still copies, and two products at once would share one cuBLAS workspace.
+        let device = candle_core::Device::new_cuda_with_stream(0).and_then(tried).map_err(|error| {
+            format!(
+                "no CUDA device ({error}); it takes an NVIDIA card and driver, cuBLAS and cuRAND (packaging/cuda says which)"
+            )
+        })?;
         Ok(Self { label: "CUDA \u{b7} f32".to_owned(), fallback: None, candle: Some(device) })
     }
 
@@ -79,13 +84,28 @@ impl Device {
 
     #[cfg(feature = "metal")]
     fn metal() -> Result<Self, String> {
-        let device = candle_core::Device::new_metal(0).map_err(|error| format!("no Metal device ({error})"))?;
+        // candle takes the first of a list that is empty where there is no such device, which panics.
+        let device = std::panic::catch_unwind(|| candle_core::Device::new_metal(0))
+            .map_err(|_| "no Metal device (there is none)".to_owned())?
+            .and_then(tried)
+            .map_err(|error| format!("no Metal device ({error})"))?;
         Ok(Self { label: "Metal \u{b7} f32".to_owned(), fallback: None, candle: Some(device) })
     }
 
     #[cfg(not(feature = "metal"))]
     fn metal() -> Result<Self, String> {
         Err("this program was built without Metal; build it on a Mac with `--features metal`".to_owned())
+    }
+}
+
+/// Hands back a device that can compute: a kernel that was built for another card, an old driver or a missing library comes
+/// out here, where there is still a way back to the CPU, and not at the first photograph.
+#[cfg(any(feature = "cuda", feature = "metal"))]
+fn tried(device: candle_core::Device) -> candle_core::Result<candle_core::Device> {
+    let two = candle_core::Tensor::full(2.0_f32, (1, 1), &device)?;
+    match (two.matmul(&two)? + &two)?.to_vec2::<f32>()?.as_slice() {
+        [row] if row == &[6.0] => Ok(device),
+        wrong => Err(candle_core::Error::Msg(format!("2 x 2 + 2 is {wrong:?} on it"))),
     }
 }
 
