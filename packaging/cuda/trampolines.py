@@ -3,7 +3,8 @@
 Each function is one jump through a slot, as in a procedure linkage table. At first a slot leads to a thunk that
 pushes the function's number and goes to the library's resolver; the resolver keeps the registers that may hold arguments, has
 the C part look the function up, stores it in the slot and goes on to it. Where the library or the function is missing, the
-slot gets a function that returns the library's own error code, so that `cuInit` fails and the program takes the CPU.
+slot gets a function that returns the library's own error code, so that `cuInit` fails and the program takes the CPU. What
+names an error says which library is missing.
 """
 
 import re
@@ -39,18 +40,21 @@ extern void *{library}_slots[] __attribute__((visibility("hidden")));
 
 static const char *const functions[] = {{{functions}}};
 static const char *const files[] = {{{files}}};
-/* Functions that name an error return text, all others a status. */
-static const char returns_text[] = {{{texts}}};
+static const char says[] = "{soname} was not found";
 
-static long missing(void) {{ return {error}; }}
-static const char *missing_text(void) {{ return "{soname} was not found"; }}
+/* What stands in for a function: most return a status, those that name an error return a text or put it where they are told. */
+static long status(void) {{ return {error}; }}
+static const char *text(void) {{ return says; }}
+static long text_at(int error, const char **where) {{ (void)error; *where = says; return 0; }}
+static void *const stand_ins[] = {{(void *)status, (void *)text, (void *)text_at}};
+static const char kinds[] = {{{kinds}}};
 
 /* Two threads may do the same at the same time: both find the same. */
 __attribute__((visibility("hidden"))) void *{library}_resolve(long index) {{
     void *library = NULL, *function = NULL;
     for (size_t i = 0; !library && i < sizeof files / sizeof *files; i++) library = dlopen(files[i], RTLD_NOW);
     if (library) function = dlsym(library, functions[index]);
-    if (!function) function = returns_text[index] ? (void *)missing_text : (void *)missing;
+    if (!function) function = stand_ins[(int)kinds[index]];
     __atomic_store_n(&{library}_slots[index], function, __ATOMIC_RELEASE);
     return function;
 }}
@@ -69,7 +73,7 @@ def build(dest, library, spec, functions):
             files=", ".join(f'"{name}"' for name in spec.sonames),
             error=spec.error,
             soname=spec.sonames[0],
-            texts=", ".join(str(int(returns_text(library, name))) for name in functions),
+            kinds=", ".join(str(kind(library, name)) for name in functions),
         )
     )
     objects = []
@@ -81,9 +85,11 @@ def build(dest, library, spec, functions):
     (dest / "lib" / f"lib{library}.so").write_text(f"INPUT({archive} -ldl)\n")
 
 
-def returns_text(library, function):
-    """The driver gives its texts through pointers, the other libraries return them."""
-    return library != "cuda" and re.search(r"Get(Status|Error)(Name|String)$", function) is not None
+def kind(library, function):
+    """Which of the resolver's stand-ins fits: 0 a status, 1 a text that is returned, 2 the driver's way, through a pointer."""
+    if re.search(r"Get(Status|Error)(Name|String)$", function) is None:
+        return 0
+    return 2 if library == "cuda" else 1
 
 
 def assembly(library, functions):
