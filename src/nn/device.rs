@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "cuda", feature = "metal"))]
+use super::candle::words;
 use super::{NnError, cpu};
 
 /// Where networks run.
@@ -70,9 +72,8 @@ impl Device {
         // A stream of its own, which all threads share. With `new_cuda` each thread gets one, and nothing orders them: a worker
         // could read weights that another thread still copies, and two products at once would share one cuBLAS workspace.
         let device = candle_core::Device::new_cuda_with_stream(0).and_then(tried).map_err(|error| {
-            format!(
-                "no CUDA device ({error}); it takes an NVIDIA card and driver, cuBLAS and cuRAND (packaging/cuda says which)"
-            )
+            let why = words(&error);
+            format!("no CUDA device ({why}); it takes an NVIDIA card and driver, cuBLAS and cuRAND (packaging/cuda says which)")
         })?;
         Ok(Self { label: "CUDA \u{b7} f32".to_owned(), fallback: None, candle: Some(device) })
     }
@@ -88,7 +89,7 @@ impl Device {
         let device = std::panic::catch_unwind(|| candle_core::Device::new_metal(0))
             .map_err(|_| "no Metal device (there is none)".to_owned())?
             .and_then(tried)
-            .map_err(|error| format!("no Metal device ({error})"))?;
+            .map_err(|error| format!("no Metal device ({})", words(&error)))?;
         Ok(Self { label: "Metal \u{b7} f32".to_owned(), fallback: None, candle: Some(device) })
     }
 

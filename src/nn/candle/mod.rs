@@ -65,5 +65,26 @@ pub fn executor<T: Real + WithDType>(
 
 #[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
 fn failed(error: candle_core::Error) -> NnError {
-    NnError::Device(error.to_string())
+    NnError::Device(words(&error))
+}
+
+/// What went wrong, without the backtrace that candle puts into its messages where `RUST_BACKTRACE` is set.
+pub(super) fn words(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => words(inner),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::backtrace::Backtrace;
+
+    #[test]
+    fn an_error_is_one_line_with_and_without_a_backtrace() {
+        let inner = || Box::new(candle_core::Error::Msg("out of memory".to_owned()));
+        let backtrace = Box::new(Backtrace::force_capture());
+        assert_eq!(super::words(&inner()), "out of memory");
+        assert_eq!(super::words(&candle_core::Error::WithBacktrace { inner: inner(), backtrace }), "out of memory");
+    }
 }
