@@ -1,0 +1,95 @@
+//! A map is as close to the truth as it claims: the committed table says so, row by row, and one of its rows is measured again,
+//! by the program, against the stored reference.
+//!
+//! Both come from `diaret check-convergence --out tests/goldens/convergence.csv --store DIR`.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use diaret::attribution::convergence::distance;
+use diaret::nn::weights::{Entry, Manifest};
+use safetensors::SafeTensors;
+use support::{diaret, sample, status, stderr};
+
+/// The row that is measured again.
+const AGAIN: (&str, &str) = ("IDRiD_048.jpg", "inception-v3");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+#[derive(serde::Deserialize)]
+struct Row {
+    file: String,
+    network: String,
+    weights: String,
+    reference_steps: u32,
+    claim: f64,
+    distance: f64,
+}
+
+/// The rows that are about the weights that ship.
+fn rows() -> Vec<Row> {
+    let manifest = Manifest::read(&root().join("weights")).unwrap();
+    let hashes: BTreeSet<String> = manifest.networks.values().map(Entry::hash).collect();
+    csv::Reader::from_path(root().join("tests/goldens/convergence.csv"))
+        .unwrap()
+        .deserialize()
+        .map(Result::unwrap)
+        .filter(|row: &Row| hashes.contains(&row.weights) && row.reference_steps >= 1024)
+        .collect()
+}
+
+#[test]
+fn the_rows_of_the_table_are_honest() {
+    let rows = rows();
+    assert!(!rows.is_empty(), "the weights have changed: run check-convergence again");
+    let beyond = |limit: f64| rows.iter().filter(|row| row.distance > limit * row.claim).count();
+    assert!(20 * beyond(1.5) <= rows.len(), "{} of {} rows beyond 1.5 times their claim", beyond(1.5), rows.len());
+    assert_eq!(beyond(2.5), 0, "rows beyond 2.5 times their claim");
+}
+
+/// `attribution` of the stored reference, and the weights that it is of.
+fn reference() -> (Vec<f32>, String) {
+    let (file, network) = AGAIN;
+    let bytes = std::fs::read(root().join(format!("tests/goldens/{file}_{network}.safetensors"))).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let scale = f32::from_le_bytes(tensors.tensor("scale").unwrap().data().try_into().unwrap());
+    let halves = tensors.tensor("attribution").unwrap();
+    let halves = halves.data().chunks_exact(2).map(|b| half::f16::from_le_bytes(b.try_into().unwrap()));
+    (halves.map(|value| scale * value.to_f32()).collect(), header.metadata().as_ref().unwrap()["weights"].clone())
+}
+
+#[test]
+fn a_claim_holds_against_the_stored_reference() {
+    let (file, network) = AGAIN;
+    let (reference, weights) = reference();
+    let row = rows().into_iter().find(|row| row.file == file && row.network == network).expect("its row");
+    assert_eq!(row.weights, weights, "the weights have changed: run check-convergence again");
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("map.safetensors");
+    let run = diaret([
+        "explain".as_ref(),
+        sample(file).as_os_str(),
+        "--network".as_ref(),
+        network.as_ref(),
+        "--raw".as_ref(),
+        raw.as_os_str(),
+    ]);
+    assert_eq!(status(&run), 0, "{}", stderr(&run));
+    let said: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    let bytes = std::fs::read(&raw).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let floats = tensors.tensor("attribution").unwrap();
+    let map: Vec<f32> = floats.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+
+    let (claim, distance) = (said["map_change"].as_f64().unwrap(), distance(&map, &reference));
+    println!("claimed {claim:.4}, true distance {distance:.4}; in the table {:.4} and {:.4}", row.claim, row.distance);
+    assert!(claim <= 0.02 && said["converged"] == true, "not converged: {said}");
+    assert!(distance <= 1.5 * claim, "{distance} against a claim of {claim}");
+    // The same map as when the table was made, but for the order in which processors add up.
+    assert!((claim - row.claim).abs() <= 0.1 * row.claim && (distance - row.distance).abs() <= 0.1 * row.distance);
+}
