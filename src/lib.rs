@@ -10,12 +10,14 @@
 //! | [`grading`] | logits of the networks | an [`grading::Assessment`] |
 //! | [`training`], [`evaluation`] | graded photographs | weights and figures |
 //! | [`session`] | requests with priorities | results, cancellable; threads, caches and devices live here |
+//! | [`bench`] | networks, photographs, perhaps another program | how long both take |
 //! | [`viewer`], [`cli`] | a session | what a person sees |
 
 // What a person gives must never end the program, and only commands speak to the terminal. Tests may do both.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod attribution;
+pub mod bench;
 pub mod cli;
 pub mod evaluation;
 pub mod fundus;

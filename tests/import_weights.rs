@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what only tests call is a test")]
 
-#[allow(dead_code, reason = "only the numbers are needed")]
 mod hashed;
 mod support;
 

@@ -1,5 +1,6 @@
 //! Arguments come in; one call and an exit status go out: 0 done, 1 failure, 2 usage, 3 some photographs skipped.
 
+mod bench;
 mod check_convergence;
 mod check_fields;
 mod explain;
@@ -62,6 +63,8 @@ enum Command {
     CheckConvergence(check_convergence::Args),
     /// Counts fundus photographs and other pictures that are refused.
     CheckFields(check_fields::Args),
+    /// Measures how fast networks, gradients, maps and grading are on this machine.
+    Bench(bench::Args),
     /// Fits a network's last layer to graded photographs; writes weights, manifest and model card.
     Train(train::Args),
 }
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConvergence(args)) => check_convergence::run(&args),
         Some(Command::CheckFields(args)) => check_fields::run(args),
         Some(Command::ImportWeights(args)) => import_weights::run(args),
+        Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Train(args)) => train::run(args),
         None => {
             let stopwatch = arguments.timings.then(|| Stopwatch::new(begun, output::warn));

@@ -16,7 +16,7 @@ pub type NodeId = usize;
 /// Rows and columns added around an image before a window slides over it.
 ///
 /// Convolutions see zeros there; a max pool sees nothing; an average pool sees zeros that it counts or does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Padding {
     /// Rows above.
     pub top: usize,
@@ -46,7 +46,7 @@ impl Padding {
 }
 
 /// A window that slides over an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// Height and width.
     pub kernel: [usize; 2],
@@ -66,7 +66,7 @@ impl Window {
 }
 
 /// What a node computes. Images are `[height, width, channels]` (channels last).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Op {
     /// The image after preprocessing, three channels.
     Input,
@@ -112,7 +112,7 @@ pub enum Op {
 }
 
 /// One layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {
     /// The canonical name; parameters are called `name/kernel` and so on.
     pub name: String,
@@ -169,7 +169,7 @@ pub enum Preprocessing {
 }
 
 /// `output[c] = scale[c] * rgb[source[c]] + offset[c]` for RGB in [0, 1].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Affine {
     /// Which of R, G, B each channel comes from.
     pub source: [usize; 3],

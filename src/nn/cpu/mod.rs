@@ -4,7 +4,8 @@
 //! Winograd's transforms); everywhere, in f64 and for reference, there is the portable path (`portable`: gathered patches and
 //! the `gemm` crate). What stands around them is the same for all: kernels turned for the gradient (`turned`), pools (`pool`),
 //! where everything lives (`layout`), one image through a plan and back (`image`), and the rows of a batch over threads
-//! (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum.
+//! (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum. `peak` is the
+//! yardstick that all of it is held against.
 //!
 //! Memory, in f32 at 299 px: the weights once, packed, and 4 times (3x3), 2.6 times (5x5) or 1.4 times (seven taps) where
 //! a transform takes them, beside the original; as much again, turned, as soon as a gradient was asked for. Per thread that
@@ -20,6 +21,7 @@ mod layout;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_variables, reason = "no vectors yet"))]
 mod packed;
 mod parallel;
+pub mod peak;
 mod pool;
 mod portable;
 #[cfg(test)]

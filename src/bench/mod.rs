@@ -1,0 +1,109 @@
+//! Networks, photographs and perhaps another program that can do the same come in; how long both take goes out, as plain data
+//! (`diaret bench`; `benches/run` brings PyTorch and Captum as the other program).
+//!
+//! [`speed`]: one forward pass, one input gradient, against the processor's measured peak. [`maps`] and [`goals`]: Integrated
+//! Gradients of 50 steps, and time until a map is close enough. [`throughput`]: grades from files. Runs of both programs
+//! alternate, and a ratio is of a pair of neighbours, so that a machine that others use as well slows both alike.
+
+pub mod beside;
+mod exchange;
+pub mod formula;
+mod goals;
+mod kept;
+mod machine;
+mod maps;
+mod other;
+mod report;
+mod run;
+mod speed;
+pub mod statistics;
+mod subject;
+mod tables;
+mod throughput;
+
+use std::path::{Path, PathBuf};
+
+use self::beside::Precision;
+pub use self::report::Report;
+pub use self::run::run;
+use self::run::{Run, Sample};
+pub use self::tables::tables;
+use crate::attribution::AttributionError;
+use crate::nn::weights::WeightsError;
+use crate::nn::{Network, NnError};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Forward passes and input gradients.
+    Speed,
+    /// Integrated Gradients.
+    Maps,
+    /// Grades from files.
+    Grading,
+}
+
+/// How it is measured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What.
+    pub parts: Vec<Part>,
+    /// Which networks.
+    pub networks: Vec<Network>,
+    /// What products are computed in.
+    pub precisions: Vec<Precision>,
+    /// Images at once.
+    pub batches: Vec<usize>,
+    /// Pairs of runs in a row of speed and grading.
+    pub runs: usize,
+    /// Midpoints of a reference.
+    pub reference_steps: usize,
+    /// Whether to end within a quarter of an hour.
+    pub quick: bool,
+    /// Where references and rows are kept.
+    pub keep: Option<PathBuf>,
+    /// Earlier reports, whose winners a quick run takes.
+    pub former: Vec<Report>,
+}
+
+/// What ends a bench.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A network cannot run.
+    #[error(transparent)]
+    Network(#[from] NnError),
+    /// Weights cannot be read or made.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A map cannot be made.
+    #[error(transparent)]
+    Attribution(#[from] AttributionError),
+    /// Threads cannot be started.
+    #[error(transparent)]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A photograph cannot be used.
+    #[error("{0}")]
+    Photograph(String),
+    /// The other program failed.
+    #[error("the other program failed: {0}")]
+    Beside(String),
+    /// A file cannot be written or read.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl BenchError {
+    #[expect(clippy::needless_pass_by_value, reason = "it is an error that ends here")]
+    fn file(path: &Path, reason: impl ToString) -> Self {
+        Self::File { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

@@ -1,0 +1,232 @@
+//! Settings, weights, photographs and perhaps another program come in; a [`Report`] goes out. What all parts share while they
+//! measure stands here: the other program, what is kept, and the time that is left.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::beside::{Beside, Precision, Task, Work};
+use super::exchange::Exchange;
+use super::kept::Kept;
+use super::machine::Machine;
+use super::maps::{self, CaseRow, QUESTIONS};
+use super::other::{Other, Winners};
+use super::speed::{self, Pass, SpeedRow};
+use super::subject::{Subject, Weights};
+use super::{BenchError, Part, Report, Settings, hexadecimal, throughput};
+use crate::fundus::{Listing, NetworkInput};
+use crate::nn::cpu::peak::peak;
+use crate::nn::{Device, Network};
+use crate::session::{Networks, prepare};
+
+/// A quick run ends a minute before a quarter of an hour has passed.
+const QUICK: Duration = Duration::from_secs(14 * 60);
+/// Photographs of a quick run.
+const QUICK_PHOTOGRAPHS: usize = 3;
+/// Photographs on which maps of a network with formula weights are timed; a quick run leaves them out, for they take what fifty
+/// gradients take.
+const FORMULA_PHOTOGRAPHS: usize = 3;
+
+/// A photograph that takes part.
+pub(super) struct Sample {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) sha256: String,
+    pub(super) megapixels: f64,
+    pub(super) input: NetworkInput,
+}
+
+/// What all parts share while a bench runs.
+pub(super) struct Run<'a> {
+    pub(super) settings: &'a Settings,
+    device: &'a Device,
+    pub(super) other: Other,
+    pub(super) kept: Kept,
+    pub(super) exchange: Exchange,
+    /// What rows of maps depend on beside the case: both programs, the machine, the settings.
+    pub(super) identity: serde_json::Value,
+    deadline: Option<Instant>,
+    /// Seconds of the slowest gradient so far, of one image with all threads, ours or the other's.
+    gradient: f64,
+    say: &'a mut dyn FnMut(&str),
+}
+
+/// Measures all that `settings` ask for, on `photographs`, with the weights in `weights`. `say` hears each row.
+pub fn run(
+    settings: &Settings,
+    (weights, photographs): (&Path, &[PathBuf]),
+    device: &Device,
+    beside: Option<Beside>,
+    say: &mut dyn FnMut(&str),
+) -> Result<Report, BenchError> {
+    let begun = Instant::now();
+    let machine = Machine::here(&device.label);
+    let name = beside.as_ref().map(|beside| beside.about().name.clone());
+    let mut run = Run {
+        settings,
+        device,
+        other: Other::new(beside, settings.quick, remembered(settings, &machine, name.as_deref())),
+        kept: Kept::new(settings.keep.clone()),
+        exchange: Exchange::new()?,
+        identity: identity(settings, &machine, name.as_deref()),
+        deadline: settings.quick.then(|| begun + QUICK),
+        gradient: 0.0,
+        say,
+    };
+    let samples = run.samples(photographs)?;
+    let folder = run.exchange.folder().to_owned();
+    let load = |&network: &Network| Subject::load(weights, network, device, &folder);
+    let subjects: Vec<Subject> = settings.networks.iter().map(load).collect::<Result<_, _>>()?;
+    let peaks = if device.candle.is_none() { run.threads().into_iter().map(peak).collect() } else { Vec::new() };
+    let speed = if run.measures(Part::Speed) { run.speed(&subjects, &samples)? } else { Vec::new() };
+    let grading = if run.measures(Part::Grading) {
+        let networks = run.networks(weights);
+        throughput::measure(&mut run, &networks, &samples)?
+    } else {
+        None
+    };
+    let maps = if run.measures(Part::Maps) { run.maps(&subjects, &samples)? } else { Vec::new() };
+    let (winners, left_out) = run.other.into_parts();
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine,
+        other: name,
+        quick: settings.quick,
+        runs: settings.runs,
+        reference_steps: settings.reference_steps,
+        peaks,
+        speed,
+        maps,
+        grading,
+        winners,
+        left_out,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// What won on such a machine in an earlier full run.
+fn remembered(settings: &Settings, machine: &Machine, other: Option<&str>) -> Winners {
+    let known = settings.former.iter().filter(|report| report.knows_winners_of(machine, other));
+    known.flat_map(|report| report.winners.clone()).collect()
+}
+
+/// Rows of maps that were measured by another program, beside another one or on another machine are measured again.
+fn identity(settings: &Settings, machine: &Machine, other: Option<&str>) -> serde_json::Value {
+    let executable = std::env::current_exe().and_then(std::fs::read).map(|bytes| hexadecimal(&Sha256::digest(bytes)));
+    serde_json::json!({
+        "executable": executable.unwrap_or_default(),
+        "machine": [&machine.processor, &machine.device, &machine.threads.to_string()],
+        "other": other,
+        "quick": settings.quick,
+        "precisions": settings.precisions,
+    })
+}
+
+impl Run<'_> {
+    fn measures(&self, part: Part) -> bool {
+        self.settings.parts.contains(&part)
+    }
+
+    pub(super) fn say(&mut self, line: &str) {
+        (self.say)(line);
+    }
+
+    /// One thread and all; on a card all, for it does not use them.
+    pub(super) fn threads(&self) -> Vec<usize> {
+        let all = rayon::current_num_threads();
+        if all > 1 && self.device.candle.is_none() { vec![1, all] } else { vec![all] }
+    }
+
+    pub(super) fn task(&self, work: Work, topology: &Path, threads: usize, precision: Precision) -> Task {
+        let device = match &self.device.candle {
+            None => "cpu",
+            Some(card) if card.is_metal() => "metal",
+            Some(_) => "cuda",
+        };
+        Task { work, topology: topology.to_owned(), threads, precision, device: device.to_owned() }
+    }
+
+    /// Whether something that costs about so many gradients would end after the deadline; if so, it is noted as left out.
+    pub(super) fn time_is_up(&mut self, what: &str, gradients: f64) -> bool {
+        let needed = Duration::from_secs_f64(gradients * self.gradient);
+        let up = self.deadline.is_some_and(|deadline| Instant::now() + needed > deadline);
+        if up {
+            self.other.leave_out(format!("{what}: the quarter of an hour of a quick run did not suffice"));
+        }
+        up
+    }
+
+    /// Remembers how long a gradient takes.
+    pub(super) fn note_gradient(&mut self, row: &SpeedRow) {
+        if row.pass == Pass::Gradient && row.threads == rayon::current_num_threads() {
+            for runs in [&row.ours, &row.other] {
+                let least = runs.iter().copied().reduce(f64::min).unwrap_or(0.0);
+                self.gradient = self.gradient.max(least / row.rows as f64);
+            }
+        }
+    }
+
+    /// The photographs that take part; what cannot be used is left out.
+    fn samples(&mut self, photographs: &[PathBuf]) -> Result<Vec<Sample>, BenchError> {
+        let mut samples = Vec::new();
+        for path in photographs {
+            match prepare(path, &mut Listing::default()) {
+                Ok((photograph, prepared)) => samples.push(Sample {
+                    path: path.canonicalize().map_err(|error| BenchError::file(path, error))?,
+                    name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    sha256: hexadecimal(&photograph.sha256),
+                    megapixels: f64::from(photograph.pixels.width()) * f64::from(photograph.pixels.height()) / 1e6,
+                    input: prepared.input,
+                }),
+                Err(unusable) => self.other.leave_out(unusable.reason),
+            }
+        }
+        if samples.is_empty() {
+            return Err(BenchError::Photograph("no photograph to measure with".to_owned()));
+        }
+        Ok(samples)
+    }
+
+    fn speed(&mut self, subjects: &[Subject], samples: &[Sample]) -> Result<Vec<SpeedRow>, BenchError> {
+        let most = self.settings.batches.iter().copied().max().unwrap_or(1);
+        let images: Vec<f32> =
+            samples.iter().cycle().take(most).flat_map(|sample| sample.input.pixels.iter().copied()).collect();
+        let mut rows = Vec::new();
+        for subject in subjects {
+            rows.extend(speed::measure(self, subject, &images)?);
+        }
+        Ok(rows)
+    }
+
+    /// The networks as `diaret grade` has them.
+    fn networks(&self, weights: &Path) -> Networks {
+        let networks = Networks::loading(&self.settings.networks);
+        networks.load(weights, self.device, &mut |_, _| ());
+        networks
+    }
+
+    /// Every network and question first on one photograph, each on another, then on the next: so that a run whose time is up has
+    /// seen all of them.
+    fn maps(&mut self, subjects: &[Subject], samples: &[Sample]) -> Result<Vec<CaseRow>, BenchError> {
+        let quick = self.settings.quick;
+        let photographs = if quick { samples.len().min(QUICK_PHOTOGRAPHS) } else { samples.len() };
+        let asked: Vec<_> = subjects.iter().flat_map(|subject| QUESTIONS.map(|question| (subject, question))).collect();
+        let mut rows = Vec::new();
+        for round in 0..photographs {
+            for (place, &(subject, question)) in asked.iter().enumerate() {
+                let formula = subject.weights == Weights::Formula;
+                if formula && quick {
+                    self.other
+                        .leave_out(format!("maps of {}, on formula weights: only in full", subject.network.label()));
+                }
+                if formula && (quick || round >= FORMULA_PHOTOGRAPHS) {
+                    continue;
+                }
+                let sample = &samples[(round + place) % photographs];
+                rows.extend(maps::measure(self, subject, sample, question)?);
+            }
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,219 @@
+//! A network comes in; how long a forward pass and an input gradient take goes out, beside the other program.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::beside::{Answer, Precision, Task, Work};
+use super::subject::{Subject, Weights};
+use super::{BenchError, Run, exchange};
+use crate::grading::{Grade, Output, Target};
+use crate::nn::{At, Executor, Network, SIDE};
+
+/// The class whose logit is differentiated.
+const CLASS: Grade = Grade::Moderate;
+/// Two programs that compute the same in f32 differ by less, relative to the greatest logit and to the gradient's norm.
+const AGREEMENT: f64 = 5e-3;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pass {
+    /// Logits.
+    Forward,
+    /// Logits, then the gradient of one by the image.
+    Gradient,
+}
+
+/// One network, one pass, one number of images and threads: seconds of every run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpeedRow {
+    /// The network.
+    pub network: Network,
+    /// Whose weights.
+    pub weights: Weights,
+    /// What was timed.
+    pub pass: Pass,
+    /// Images at once.
+    pub rows: usize,
+    /// Threads.
+    pub threads: usize,
+    /// What products were computed in.
+    pub precision: Precision,
+    /// Products of this pass for one image, as the topology has them.
+    pub products: u64,
+    /// Of this program; none where it does not compute in this precision.
+    pub ours: Vec<f64>,
+    /// Of the other, run by run after ours or before.
+    pub other: Vec<f64>,
+    /// Its fastest setting.
+    pub setting: Option<String>,
+}
+
+/// Every row of a network; `images` is `[rows, side, side, 3]` with as many rows as the largest batch.
+pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<SpeedRow>, BenchError> {
+    let input = run.exchange.file("rows.safetensors");
+    let size = SIDE * SIDE * 3;
+    exchange::write(&input, &[("input", vec![images.len() / size, SIDE, SIDE, 3], images)])?;
+    let mut list = Vec::new();
+    for Shape { precision, threads, rows, pass } in shapes(run) {
+        if run.time_is_up(&format!("{} {pass:?} x{rows}, {threads} thread(s)", subject.network.label()), 0.0) {
+            continue;
+        }
+        let input = input.clone();
+        let work = match pass {
+            Pass::Forward => Work::Forward { input, rows },
+            Pass::Gradient => Work::Gradient { input, rows, class: CLASS.index() },
+        };
+        let task = run.task(work, &subject.topology, threads, precision);
+        let row = row(run, subject, &images[..rows * size], (pass, rows), &task)?;
+        run.note_gradient(&row);
+        run.say(&said(&row));
+        list.push(row);
+    }
+    Ok(list)
+}
+
+/// What makes a row.
+struct Shape {
+    precision: Precision,
+    threads: usize,
+    rows: usize,
+    pass: Pass,
+}
+
+/// All rows of a network; a quick run has one thread with the smallest batch alone.
+fn shapes(run: &Run) -> Vec<Shape> {
+    let (all, batches) = (rayon::current_num_threads(), &run.settings.batches);
+    let least = batches.iter().copied().min().unwrap_or(1);
+    let mut shapes = Vec::new();
+    for &precision in &run.settings.precisions {
+        for threads in run.threads() {
+            for &rows in batches.iter().filter(|&&rows| !run.settings.quick || threads == all || rows == least) {
+                shapes.extend([Pass::Forward, Pass::Gradient].map(|pass| Shape { precision, threads, rows, pass }));
+            }
+        }
+    }
+    shapes
+}
+
+fn row(
+    run: &mut Run,
+    subject: &Subject,
+    images: &[f32],
+    (pass, rows): (Pass, usize),
+    task: &Task,
+) -> Result<SpeedRow, BenchError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(task.threads).build()?;
+    let mut executor = subject.model.executor(rows)?;
+    let mut once = || pool.install(|| time(executor.as_mut(), pass, images));
+    let same = task.precision == Precision::F32;
+    let warm = if same { Some(once()?) } else { None };
+    let (mut ours, mut other) = (Vec::new(), Vec::new());
+    // Chooses its setting before the clock starts for anyone.
+    let setting = run.other.setting(task);
+    for pair in 0..run.settings.runs {
+        // Whoever comes second finds the caches of the other: take turns.
+        let theirs_first = pair % 2 == 1;
+        let answer = if theirs_first { run.other.run(task) } else { None };
+        if same {
+            ours.push(once()?.seconds);
+        }
+        let answer = if theirs_first { answer } else { run.other.run(task) };
+        let Some(answer) = answer else { continue };
+        if let Some(reason) = warm.as_ref().and_then(|warm| disagreement(warm, &answer)) {
+            run.other.leave_out(format!("{}, {pass:?}: not compared, {reason}", subject.network.label()));
+            other.clear();
+            break;
+        }
+        other.push(answer.seconds);
+    }
+    let passes = if pass == Pass::Gradient { 2 } else { 1 };
+    Ok(SpeedRow {
+        network: subject.network,
+        weights: subject.weights,
+        pass,
+        rows,
+        threads: task.threads,
+        precision: task.precision,
+        products: passes * subject.products,
+        ours,
+        setting: setting.filter(|_| !other.is_empty()),
+        other,
+    })
+}
+
+/// One pass of this program.
+fn time(executor: &mut dyn Executor, pass: Pass, images: &[f32]) -> Result<Answer, BenchError> {
+    let begun = Instant::now();
+    let (logits, norm) = match pass {
+        Pass::Forward => (executor.logits(images)?, None),
+        Pass::Gradient => {
+            let output = Output::Logit(Target::Grade(CLASS));
+            let gradients =
+                executor.value_and_gradient(images, At::Input, &|logits| output.value_and_cotangent(logits))?;
+            (gradients.logits, Some(gradients.gradient))
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let first = SIDE * SIDE * 3;
+    let norm = norm.map(|all| all[..first].iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt());
+    Ok(Answer { seconds, peak_bytes: None, logits: logits[..executor.classes()].to_vec(), norm })
+}
+
+/// Why two answers are not of the same computation, if they are not.
+fn disagreement(ours: &Answer, other: &Answer) -> Option<String> {
+    let greatest = ours.logits.iter().fold(0.0f64, |most, logit| most.max(logit.abs()));
+    let close = |(one, two): (&f64, &f64)| (one - two).abs() <= AGREEMENT * greatest;
+    if ours.logits.len() != other.logits.len() || !ours.logits.iter().zip(&other.logits).all(close) {
+        return Some(format!("its logits are {:?} and not {:?}", other.logits, ours.logits));
+    }
+    match (ours.norm, other.norm) {
+        (Some(one), Some(two)) if (one - two).abs() <= 10.0 * AGREEMENT * one => None,
+        (None, _) => None,
+        (one, two) => Some(format!("the norm of its gradient is {two:?} and not {one:?}")),
+    }
+}
+
+fn said(row: &SpeedRow) -> String {
+    let best = |seconds: &[f64]| {
+        let least = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+        if least.is_finite() { format!("{:.0} ms", 1e3 * least / row.rows as f64) } else { "-".to_owned() }
+    };
+    format!(
+        "{} {:?} {} x{}, {} thread(s): {} an image, the other {} ({})",
+        row.network.label(),
+        row.pass,
+        row.precision.name(),
+        row.rows,
+        row.threads,
+        best(&row.ours),
+        best(&row.other),
+        row.setting.as_deref().unwrap_or("none")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(logits: &[f64], norm: Option<f64>) -> Answer {
+        Answer { seconds: 1.0, peak_bytes: None, logits: logits.to_vec(), norm }
+    }
+
+    #[test]
+    fn only_the_same_computation_is_compared() {
+        let ours = answer(&[1.0, -4.0], Some(2.0));
+        assert_eq!(disagreement(&ours, &answer(&[1.001, -4.001], Some(2.01))), None);
+        for other in [
+            answer(&[1.001, -4.1], Some(2.0)),
+            answer(&[1.0], Some(2.0)),
+            answer(&[1.0, f64::NAN], Some(2.0)),
+            answer(&[1.0, -4.0], Some(2.2)),
+            answer(&[1.0, -4.0], None),
+        ] {
+            assert!(disagreement(&ours, &other).is_some(), "{other:?}");
+        }
+        assert_eq!(disagreement(&answer(&[1.0], None), &answer(&[1.0], None)), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! A [`Report`] comes in; its tables as Markdown go out. Nothing is measured here and no number is written by hand.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::beside::Precision;
+use super::maps::{CaseRow, MapRun};
+use super::report::Report;
+use super::speed::{Pass, SpeedRow};
+use super::statistics::{Spread, ratios};
+use super::subject::Weights;
+use crate::attribution::Baseline;
+use crate::grading::Output;
+use crate::nn::Network;
+
+/// Where there is no figure.
+const NONE: &str = "-";
+
+/// The section of one machine.
+pub fn tables(report: &Report) -> String {
+    let mut text = heading(report);
+    if !report.speed.is_empty() {
+        text += &speed(report);
+    }
+    if !report.maps.is_empty() {
+        text += &fifty_steps(report);
+        text += &closeness(report);
+    }
+    text += &grading(report);
+    text += &choices(report);
+    text
+}
+
+fn heading(report: &Report) -> String {
+    let machine = &report.machine;
+    let mut text = format!("## {}, {}, {} threads", machine.processor, machine.device, machine.threads);
+    if let Some(bytes) = machine.memory {
+        write!(text, ", {:.0} GiB", gibibytes(bytes)).ok();
+    }
+    let kind = if report.quick { "Quick run" } else { "Full run" };
+    let other = report.other.as_deref().unwrap_or("nothing");
+    write!(text, "\n\n{kind} of DiaRet {} beside {other}, {:.0} minutes", report.version, report.seconds / 60.0).ok();
+    if let Some(load) = machine.load_before {
+        let busy = if load > 0.5 { " (others used it: under load)" } else { "" };
+        write!(text, "; load of the machine before it began {load:.1}{busy}").ok();
+    }
+    text += ". Peak measured by chains of multiply-adds in registers: ";
+    let peaks = report.peaks.iter().map(|peak| {
+        format!(
+            "{:.0} GFLOP/s with {} thread{} ({})",
+            peak.gflops,
+            peak.threads,
+            plural(peak.threads),
+            peak.instructions
+        )
+    });
+    let peaks: Vec<String> = peaks.collect();
+    text += if peaks.is_empty() { "none, networks ran on a card" } else { "" };
+    text + &peaks.join(", ") + ".\n"
+}
+
+fn speed(report: &Report) -> String {
+    let mut text = "\n### One pass\n\nMilliseconds an image, the middle of all runs; direct products counted, so that a convolution that \
+        takes fewer may pass 100 %. Ratios are of pairs: least / middle / greatest.\n\n\
+        | network | pass | precision | at once | threads | DiaRet | GFLOP/s | of the peak | other | its setting | ratio |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for row in &report.speed {
+        let an_image = |seconds: &[f64]| Spread::of(seconds.iter().copied()).map(|s| s.median / row.rows as f64);
+        let ours = an_image(&row.ours);
+        let rate = ours.map(|seconds| 2.0 * row.products as f64 / seconds / 1e9);
+        let peak = report.peaks.iter().find(|peak| peak.threads == row.threads).map(|peak| peak.gflops);
+        let share = rate.zip(peak).filter(|&(_, peak)| peak > 0.0).map(|(rate, peak)| 100.0 * rate / peak);
+        let pass = match row.pass {
+            Pass::Forward => "forward",
+            Pass::Gradient => "input gradient",
+        };
+        let cells = [
+            network(row.network, row.weights),
+            pass.to_owned(),
+            row.precision.name().to_owned(),
+            row.rows.to_string(),
+            row.threads.to_string(),
+            cell(ours, milliseconds),
+            cell(rate, |rate| format!("{rate:.0}")),
+            cell(share, |share| format!("{share:.0} %")),
+            cell(an_image(&row.other), milliseconds),
+            row.setting.clone().unwrap_or_else(|| NONE.to_owned()),
+            cell(ratio_of(row), spread),
+        ];
+        line(&mut text, &cells);
+    }
+    text
+}
+
+fn ratio_of(row: &SpeedRow) -> Option<Spread> {
+    // What is computed in bf16 is shown and compared with nothing.
+    if row.precision == Precision::F32 { Spread::of(ratios(&row.ours, &row.other)) } else { None }
+}
+
+/// Maps of one network and question.
+type Groups<'a> = BTreeMap<(Network, &'static str), Vec<&'a CaseRow>>;
+
+fn groups(report: &Report) -> Groups<'_> {
+    let mut groups = Groups::new();
+    for row in &report.maps {
+        groups.entry((row.case.network, question(row.case.baseline, row.case.output))).or_default().push(row);
+    }
+    groups
+}
+
+fn fifty_steps(report: &Report) -> String {
+    let mut text = "\n### Integrated Gradients of 50 steps\n\nThe same rule on both sides (Gauss-Legendre, Captum's default), the same \
+        tensor, baseline and output; one pair a photograph. Distance: relative L2 from the reference. Peak memory: resident bytes at \
+        most, every network loaded.\n\n\
+        | network | question | photographs | DiaRet s | other s | ratio | distance | completeness error | apart | memory | other's memory | other in bf16: s, distance |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for ((name, question), rows) in groups(report) {
+        let pairs = rows.iter().filter_map(|row| Some(row.other.as_ref()?.seconds / row.ours.seconds));
+        let theirs = |figure: &dyn Fn(&MapRun) -> Option<f64>| {
+            Spread::of(rows.iter().filter_map(|row| figure(row.other.as_ref()?)))
+        };
+        let ours =
+            |figure: &dyn Fn(&MapRun) -> Option<f64>| Spread::of(rows.iter().filter_map(|row| figure(&row.ours)));
+        let memory = |run: &MapRun| run.peak_bytes.map(gibibytes);
+        let bf16 = |figure: &dyn Fn(&MapRun) -> Option<f64>| {
+            Spread::of(rows.iter().filter_map(|row| figure(row.other_bf16.as_ref()?))).map(|s| s.median)
+        };
+        let bf16 = bf16(&|run| Some(run.seconds)).zip(bf16(&|run| run.distance));
+        let cells = [
+            network(name, rows[0].case.weights),
+            question.to_owned(),
+            rows.len().to_string(),
+            cell(ours(&|run| Some(run.seconds)), spread),
+            cell(theirs(&|run| Some(run.seconds)), spread),
+            cell(Spread::of(pairs), spread),
+            cell(ours(&|run| run.distance), percent),
+            cell(ours(&|run| rows[0].ours.distance.and(Some(run.completeness_error))), percent),
+            cell(Spread::of(rows.iter().filter_map(|row| row.apart)), percent),
+            cell(ours(&memory), |memory| format!("{:.2} GiB", memory.max)),
+            cell(theirs(&memory), |memory| format!("{:.2} GiB", memory.max)),
+            cell(bf16, |(seconds, distance)| format!("{seconds:.1}, {:.0} %", 100.0 * distance)),
+        ];
+        line(&mut text, &cells);
+    }
+    text
+}
+
+fn closeness(report: &Report) -> String {
+    let mut text = format!(
+        "\n### Time until a map is close enough\n\nRelative L2 from a reference of {} midpoints, summed in f64. DiaRet refines and \
+        stops at the first map that is close enough; the other program, which cannot know when to stop, is given the fewest steps that \
+        are close enough{}. Photographs: those that reached it, DiaRet's and the other's, of all.\n\n\
+        | network | question | closeness | photographs | DiaRet gradients | DiaRet s | completeness error | other steps | other s | completeness error | ratio |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        report.reference_steps,
+        if report.quick { " (a quick run does not look for them)" } else { "" }
+    );
+    for ((name, question), rows) in groups(report) {
+        for index in 0..rows.iter().map(|row| row.goals.len()).max().unwrap_or(0) {
+            let goals: Vec<_> = rows.iter().filter_map(|row| row.goals.get(index)).collect();
+            let ours: Vec<&MapRun> = goals.iter().filter_map(|goal| goal.ours.as_ref()).collect();
+            let other: Vec<&MapRun> = goals.iter().filter_map(|goal| goal.other.as_ref()).collect();
+            let pairs =
+                goals.iter().filter_map(|goal| Some(goal.other.as_ref()?.seconds / goal.ours.as_ref()?.seconds));
+            let limits = Spread::of(goals.iter().map(|goal| goal.limit));
+            let closeness = match limits {
+                Some(limits) if goals[0].of_default => format!("as 50 steps: {}", percent(limits)),
+                limits => cell(limits, |limits| format!("{} %", 100.0 * limits.median)),
+            };
+            let of = |runs: &[&MapRun], figure: fn(&MapRun) -> f64| Spread::of(runs.iter().map(|run| figure(run)));
+            let cells = [
+                network(name, rows[0].case.weights),
+                question.to_owned(),
+                closeness,
+                format!("{}, {} of {}", ours.len(), other.len(), goals.len()),
+                cell(of(&ours, |run| run.gradients as f64), whole),
+                cell(of(&ours, |run| run.seconds), spread),
+                cell(of(&ours, |run| run.completeness_error), percent),
+                cell(of(&other, |run| run.gradients as f64), whole),
+                cell(of(&other, |run| run.seconds), spread),
+                cell(of(&other, |run| run.completeness_error), percent),
+                cell(Spread::of(pairs), spread),
+            ];
+            line(&mut text, &cells);
+        }
+    }
+    text
+}
+
+fn grading(report: &Report) -> String {
+    let Some(row) = &report.grading else { return String::new() };
+    let an_image = |seconds: &[f64]| Spread::of(seconds.iter().map(|seconds| 1e3 * seconds / row.files as f64));
+    let alone = row.decoding.iter().zip(&row.grading_inputs).map(|(decoding, networks)| decoding + networks);
+    let against_sum = Spread::of(row.grading.iter().zip(alone).map(|(grading, sum)| grading / sum));
+    let networks: Vec<&str> = row.networks.iter().map(|network| network.label()).collect();
+    let memory = |bytes: Option<u64>| cell(bytes, |bytes| format!("{:.2} GiB", gibibytes(bytes)));
+    let mut text = format!(
+        "\n### Grading from files\n\n{} JPEG files of {:.1} megapixels through {}; milliseconds an image, least / middle / greatest \
+        of {} runs.\n\n| | |\n| --- | --- |\n",
+        row.files,
+        row.megapixels,
+        networks.join(" and "),
+        row.grading.len()
+    );
+    for (name, value) in [
+        ("DiaRet, files to grades", cell(an_image(&row.grading), spread)),
+        ("decoding alone", cell(an_image(&row.decoding), spread)),
+        ("networks alone", cell(an_image(&row.grading_inputs), spread)),
+        ("files to grades / (decoding + networks)", cell(against_sum, spread)),
+        ("other, files to logits", cell(an_image(&row.other), spread)),
+        ("its setting", row.setting.clone().filter(|_| !row.other.is_empty()).unwrap_or_else(|| NONE.to_owned())),
+        ("ratio, other / DiaRet", cell(Spread::of(ratios(&row.grading, &row.other)), spread)),
+        ("peak memory, DiaRet", memory(row.peak_bytes)),
+        ("peak memory, other", memory(row.other_peak_bytes)),
+    ] {
+        line(&mut text, &[name.to_owned(), value]);
+    }
+    text
+}
+
+fn choices(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.winners.is_empty() {
+        text += "\n### How the other program's settings were chosen\n\n| task | fastest | seconds of all that were tried |\n| --- | --- | --- |\n";
+        for (task, choice) in &report.winners {
+            let tried: Vec<String> =
+                choice.tried.iter().map(|(name, seconds)| format!("{name}: {seconds:.3}")).collect();
+            let tried = if tried.is_empty() {
+                "won the last full run on such a processor".to_owned()
+            } else {
+                tried.join("; ")
+            };
+            line(&mut text, &[task.clone(), choice.setting.clone(), tried]);
+        }
+    }
+    if !report.left_out.is_empty() {
+        text += "\n### Not measured\n\n";
+        for what in &report.left_out {
+            writeln!(text, "- {what}").ok();
+        }
+    }
+    text
+}
+
+fn network(network: Network, weights: Weights) -> String {
+    let formula = if weights == Weights::Formula { " (formula weights)" } else { "" };
+    format!("{}{formula}", network.label())
+}
+
+fn question(baseline: Baseline, output: Output) -> &'static str {
+    match (baseline, output) {
+        (Baseline::Black, Output::Logit(_)) => "black, logit",
+        (Baseline::Blur, Output::LogOddsReferable) => "blur, log-odds",
+        _ => "another",
+    }
+}
+
+fn line(text: &mut String, cells: &[String]) {
+    writeln!(text, "| {} |", cells.join(" | ")).ok();
+}
+
+fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), show)
+}
+
+/// Three figures, each with about three digits.
+fn spread(of: Spread) -> String {
+    let digits = usize::from(of.max < 10.0) + usize::from(of.max < 100.0);
+    format!("{:.digits$} / {:.digits$} / {:.digits$}", of.min, of.median, of.max)
+}
+
+fn whole(of: Spread) -> String {
+    format!("{:.0} / {:.0} / {:.0}", of.min, of.median, of.max)
+}
+
+fn percent(of: Spread) -> String {
+    format!("{} %", spread(of.times(100.0)))
+}
+
+fn milliseconds(seconds: f64) -> String {
+    let digits = usize::from(seconds < 0.1);
+    format!("{:.digits$}", 1e3 * seconds)
+}
+
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! A number of threads comes in; how many products and sums a second the processor does at best goes out: the yardstick
+//! that kernels are held against.
+//!
+//! Each thread runs independent chains of fused multiply-adds, `x = x * a + b`, that stay in registers and are enough to
+//! hide the instruction's latency (4 or 5 cycles, two a cycle). No memory, no packing, no borders: no kernel can be faster,
+//! and a clock that falls under load falls for both. Threads start together, and the best of many short tries counts,
+//! for whatever else the machine does can only make a try slower.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+/// Chains a thread runs at once.
+const CHAINS: usize = 12;
+/// Steps of every chain in one try: a few milliseconds.
+const STEPS: usize = 400_000;
+/// How often it is tried.
+const TRIES: usize = 100;
+/// Factor and summand: chains tend to 1, far from infinities and from numbers too small for full speed.
+const FACTOR: f32 = 0.75;
+const SUMMAND: f32 = 0.25;
+
+/// The best rate of some threads together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Threads that ran at once.
+    pub threads: usize,
+    /// The instructions that gave it.
+    pub instructions: String,
+    /// Billions of products and sums a second, both counted.
+    pub gflops: f64,
+}
+
+/// One kind of instruction.
+struct Kind {
+    name: &'static str,
+    lanes: usize,
+    run: fn(),
+}
+
+/// The peak of `threads` threads, by the fastest instructions that this processor has.
+pub fn peak(threads: usize) -> Peak {
+    let threads = threads.max(1);
+    let rates = kinds().into_iter().map(|kind| {
+        let best = (0..TRIES).map(|_| seconds(threads, kind.run)).fold(f64::INFINITY, f64::min);
+        let operations = (2 * kind.lanes * CHAINS * STEPS * threads) as f64;
+        Peak { threads, instructions: kind.name.to_owned(), gflops: operations / best / 1e9 }
+    });
+    let none = Peak { threads, instructions: "none".to_owned(), gflops: 0.0 };
+    rates.fold(none, |best, rate| if rate.gflops > best.gflops { rate } else { best })
+}
+
+/// From the moment at which all threads stand ready until the last is done.
+fn seconds(threads: usize, run: fn()) -> f64 {
+    let barrier = Barrier::new(threads);
+    let one = || {
+        barrier.wait();
+        let begun = Instant::now();
+        run();
+        (begun, Instant::now())
+    };
+    let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
+        let own = one();
+        others.into_iter().filter_map(|thread| thread.join().ok()).chain([own]).collect()
+    });
+    let begun = times.iter().map(|&(begun, _)| begun).min();
+    let ended = times.iter().map(|&(_, ended)| ended).max();
+    begun.zip(ended).map_or(f64::INFINITY, |(begun, ended)| (ended - begun).as_secs_f64())
+}
+
+/// What this processor has.
+fn kinds() -> Vec<Kind> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let mut kinds = Vec::new();
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has AVX2 and FMA.
+            kinds.push(Kind { name: "AVX2 + FMA", lanes: 8, run: || unsafe { x86::avx2() } });
+        }
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512.
+            kinds.push(Kind { name: "AVX-512", lanes: 16, run: || unsafe { x86::avx512() } });
+        }
+        if !kinds.is_empty() {
+            return kinds;
+        }
+    }
+    vec![Kind { name: if cfg!(target_arch = "aarch64") { "NEON" } else { "portable" }, lanes: 4, run: portable }]
+}
+
+/// Four lanes that every compiler turns into a vector; fused where the target always has it.
+fn portable() {
+    let (factor, summand) = (black_box([FACTOR; 4]), black_box([SUMMAND; 4]));
+    let mut chains = [[0.0f32; 4]; CHAINS];
+    for _ in 0..STEPS {
+        for chain in &mut chains {
+            for lane in 0..4 {
+                chain[lane] = if cfg!(target_arch = "aarch64") {
+                    chain[lane].mul_add(factor[lane], summand[lane])
+                } else {
+                    chain[lane] * factor[lane] + summand[lane]
+                };
+            }
+        }
+    }
+    black_box(chains);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
+    use std::hint::black_box;
+
+    use super::{CHAINS, FACTOR, STEPS, SUMMAND};
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn avx2() {
+        let (factor, summand) = (_mm256_set1_ps(black_box(FACTOR)), _mm256_set1_ps(black_box(SUMMAND)));
+        let mut chains = [_mm256_set1_ps(0.0); CHAINS];
+        for _ in 0..STEPS {
+            for chain in &mut chains {
+                *chain = _mm256_fmadd_ps(*chain, factor, summand);
+            }
+        }
+        black_box(chains);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn avx512() {
+        let (factor, summand) = (_mm512_set1_ps(black_box(FACTOR)), _mm512_set1_ps(black_box(SUMMAND)));
+        let mut chains = [_mm512_set1_ps(0.0); CHAINS];
+        for _ in 0..STEPS {
+            for chain in &mut chains {
+                *chain = _mm512_fmadd_ps(*chain, factor, summand);
+            }
+        }
+        black_box(chains);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The product of the `gemm` crate, one thread, so that the yardstick is not below what is held against it.
+    fn product_rate() -> f64 {
+        let side = 384;
+        let (left, right) = (vec![0.5f32; side * side], vec![0.25f32; side * side]);
+        let mut out = vec![0.0f32; side * side];
+        let rate = |out: &mut [f32]| {
+            let begun = Instant::now();
+            // SAFETY: all three are square matrices of `side`, row after row.
+            unsafe {
+                let n = side as isize;
+                gemm::gemm(
+                    side,
+                    side,
+                    side,
+                    out.as_mut_ptr(),
+                    1,
+                    n,
+                    false,
+                    left.as_ptr(),
+                    1,
+                    n,
+                    right.as_ptr(),
+                    1,
+                    n,
+                    0.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+            2.0 * (side * side * side) as f64 / begun.elapsed().as_secs_f64() / 1e9
+        };
+        (0..20).map(|_| rate(&mut out)).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn nothing_is_faster_than_the_peak() {
+        let (peak, product) = (peak(1), product_rate());
+        assert!(peak.gflops >= 0.95 * product, "{peak:?} below a matrix product's {product:.1}");
+        assert!(peak.gflops < 1000.0, "{peak:?}: no core does that, the chains were optimised away");
+    }
+}

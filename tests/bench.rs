@@ -1,0 +1,93 @@
+//! `diaret bench` measures for real, keeps what it measured, and compares only what is the same computation.
+
+mod support;
+
+use std::path::Path;
+use std::process::Output;
+
+use support::{command, diaret, sample, status, stderr};
+
+/// A forward pass and a gradient of ResNet-50, once each; `more` goes to the end of the line.
+fn bench(json: &Path, more: &[&str]) -> Output {
+    command()
+        .args(["bench", "--only", "speed", "--network", "resnet50", "--batches", "1", "--runs", "1", "--images"])
+        .arg(sample("IDRiD_048.jpg"))
+        .arg("--json")
+        .arg(json)
+        .args(more)
+        .output()
+        .expect("the program starts")
+}
+
+fn report(json: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(json).expect("it is there")).expect("a report")
+}
+
+#[test]
+fn a_short_run_measures_and_its_tables_are_printed_again_from_the_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("report.json");
+    let output = bench(&json, &[]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    let report = report(&json);
+    let threads = report["machine"]["threads"].as_u64().expect("a number");
+    let rows = report["speed"].as_array().expect("rows");
+    assert_eq!(rows.len(), if threads > 1 { 4 } else { 2 });
+    assert_eq!(report["peaks"].as_array().expect("peaks").len(), rows.len() / 2);
+    for row in rows {
+        assert_eq!(row["weights"], "shipped");
+        let seconds = row["ours"][0].as_f64().expect("measured");
+        let rate = 2.0 * row["products"].as_f64().expect("counted") / seconds / 1e9;
+        let peak = report["peaks"][usize::from(row["threads"] != 1)]["gflops"].as_f64().expect("measured");
+        assert!(rate > 0.0 && peak > 1.0, "{row}");
+    }
+    let left_out = report["left_out"].as_array().expect("a list");
+    assert!(left_out.iter().any(|what| what.as_str().is_some_and(|what| what.contains("nothing is compared"))));
+    let printed = diaret(["bench".as_ref(), "--tables".as_ref(), json.as_os_str()]);
+    assert_eq!(status(&printed), 0, "{}", stderr(&printed));
+    assert_eq!(printed.stdout, output.stdout);
+    assert!(String::from_utf8_lossy(&printed.stdout).contains("| ResNet-50 | input gradient | f32 | 1 |"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_program_that_computes_something_else_is_not_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("report.json");
+    let script = r#"while read -r line; do case "$line" in
+        *'"ask":"about"'*) echo '{"name": "Another 1.0"}';;
+        *'"ask":"settings"'*) echo '["its way"]';;
+        *) echo '{"seconds": 0.001, "logits": [1, 2, 3, 4, 5], "norm": 1}';; esac; done"#;
+    let output = bench(&json, &["--quick", "--beside", "sh", "-c", script]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    let report = report(&json);
+    assert_eq!(report["other"], "Another 1.0");
+    for row in report["speed"].as_array().expect("rows") {
+        assert_eq!(row["other"].as_array().map(Vec::len), Some(0), "its milliseconds are of another computation");
+        assert_eq!(row["ours"].as_array().map(Vec::len), Some(1));
+    }
+    assert!(report["left_out"].to_string().contains("not compared, its logits are"), "{}", report["left_out"]);
+}
+
+#[test]
+fn arguments_are_explained_and_refused() {
+    let help = diaret(["bench", "--help"]);
+    assert_eq!(status(&help), 0);
+    for option in ["--quick", "--network", "--device", "--precision", "--json", "--beside", "--tables"] {
+        assert!(String::from_utf8_lossy(&help.stdout).contains(option), "{option}");
+    }
+    for arguments in [
+        vec!["bench", "--runs", "0"],
+        vec!["bench", "--precision", "bf16"],
+        vec!["bench", "--tables", "report.json", "--quick"],
+        vec!["bench", "--only", "training"],
+    ] {
+        assert_eq!(status(&diaret(&arguments)), 2, "{arguments:?}");
+    }
+    let missing = diaret(["bench", "--tables", "not-there.json"]);
+    assert_eq!(status(&missing), 1);
+    assert!(stderr(&missing).contains("not-there.json"));
+    let nobody = diaret(["bench", "--beside", "no-such-program"]);
+    assert_eq!(status(&nobody), 1);
+    assert!(stderr(&nobody).contains("no-such-program"), "{}", stderr(&nobody));
+}
