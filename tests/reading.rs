@@ -367,7 +367,7 @@ fn dicom_jpeg_says_in_its_header_whether_it_is_rgb() {
     }
 }
 
-/// Files that OpenJPEG and GDCM have made (`tests/fixtures/dicom.py`).
+/// Files of other makers (`tests/fixtures/dicom.py`).
 #[test]
 fn dicom_of_jpeg_2000_and_jpeg_lossless() {
     let expected =

@@ -140,7 +140,8 @@ fn key(task: &Task) -> String {
     format!("{work}, {} threads, {}, {}", task.threads, task.precision.name(), task.device)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::super::beside::Precision;
     use super::*;
