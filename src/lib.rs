@@ -10,7 +10,7 @@
 //! | [`grading`] | logits of the networks | an [`grading::Assessment`] |
 //! | [`training`], [`evaluation`] | graded photographs | weights and figures |
 //! | [`session`] | requests with priorities | results, cancellable; threads, caches and devices live here |
-//! | [`bench`] | networks, photographs, perhaps another program | how long both take |
+//! | [`mod@bench`] | networks, photographs, perhaps another program | how long both take |
 //! | [`viewer`], [`cli`] | a session | what a person sees |
 
 // What a person gives must never end the program, and only commands speak to the terminal. Tests may do both.

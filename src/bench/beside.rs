@@ -84,7 +84,7 @@ pub struct Task {
     /// What.
     #[serde(flatten)]
     pub work: Work,
-    /// The network: a description that [`super::subject`] writes.
+    /// The network: a description that `subject` writes.
     pub topology: PathBuf,
     /// Threads to use.
     pub threads: usize,

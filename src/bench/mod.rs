@@ -1,8 +1,8 @@
 //! Networks, photographs and perhaps another program that can do the same come in; how long both take goes out, as plain data
 //! (`diaret bench`; `benches/run` brings PyTorch and Captum as the other program).
 //!
-//! [`speed`]: one forward pass, one input gradient, against the processor's measured peak. [`maps`] and [`goals`]: Integrated
-//! Gradients of 50 steps, and time until a map is close enough. [`throughput`]: grades from files. Runs of both programs
+//! `speed`: one forward pass, one input gradient, against the processor's measured peak. `maps` and `goals`: Integrated
+//! Gradients of 50 steps, and time until a map is close enough. `throughput`: grades from files. Runs of both programs
 //! alternate, and a ratio is of a pair of neighbours, so that a machine that others use as well slows both alike.
 
 pub mod beside;

@@ -31,7 +31,7 @@ impl InstructionSet {
         Self::Avx2,
     ];
 
-    /// As in [`VARIABLE`].
+    /// As in `DIARET_ISA`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -58,7 +58,7 @@ impl InstructionSet {
         }
     }
 
-    /// What [`VARIABLE`] says, else the best that is here.
+    /// What `DIARET_ISA` says, else the best that is here.
     pub fn chosen() -> Result<Self, NnError> {
         static CHOSEN: OnceLock<Result<InstructionSet, String>> = OnceLock::new();
         let choice = CHOSEN.get_or_init(|| match std::env::var_os(VARIABLE) {
