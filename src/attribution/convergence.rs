@@ -40,7 +40,7 @@ impl Change {
 }
 
 /// |gap| relative to the change of F that it should have explained.
-pub(super) fn completeness_error(gap: f64, change_of_f: f64) -> f64 {
+pub(crate) fn completeness_error(gap: f64, change_of_f: f64) -> f64 {
     gap.abs() / change_of_f.abs().max(1e-12)
 }
 

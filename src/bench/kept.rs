@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::BenchError;
+use crate::nn::weights::hexadecimal;
 
 /// A folder of results by key; without a folder nothing is kept.
 pub struct Kept(Option<PathBuf>);
@@ -56,7 +57,7 @@ impl Kept {
     fn place(&self, key: &impl Serialize) -> Option<(PathBuf, serde_json::Value)> {
         let key = serde_json::to_value(key).ok()?;
         let hash = Sha256::digest(key.to_string());
-        let name = hash.iter().take(16).fold(String::new(), |name, byte| format!("{name}{byte:02x}"));
+        let name = hexadecimal(&hash[..16]);
         Some((self.0.as_ref()?.join(format!("{name}.json")), key))
     }
 }

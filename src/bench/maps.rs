@@ -12,7 +12,7 @@ use super::beside::{Precision, Work};
 use super::goals::{self, Goal};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, Sample, exchange, machine};
-use crate::attribution::convergence::distance;
+use crate::attribution::convergence::{completeness_error, distance};
 use crate::attribution::integrated_gradients::IntegratedGradients;
 use crate::attribution::quadrature::Rule;
 use crate::attribution::{Attribution, Baseline, Cancel, Differentiable};
@@ -218,7 +218,7 @@ impl Bench<'_> {
             gradients: steps,
             seconds: answer.seconds,
             distance: reference.map(|reference| distance(&theirs, reference)),
-            completeness_error: gap.abs() / change.abs().max(f64::MIN_POSITIVE),
+            completeness_error: completeness_error(gap, change),
             peak_bytes: answer.peak_bytes,
         };
         Ok(Some((figures, theirs)))

@@ -103,7 +103,3 @@ impl BenchError {
         Self::File { path: path.to_path_buf(), reason: reason.to_string() }
     }
 }
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}

@@ -14,9 +14,10 @@ use super::maps::{self, CaseRow, QUESTIONS};
 use super::other::{Other, Winners};
 use super::speed::{self, Pass, SpeedRow};
 use super::subject::{Subject, Weights};
-use super::{BenchError, Part, Report, Settings, hexadecimal, throughput};
+use super::{BenchError, Part, Report, Settings, throughput};
 use crate::fundus::{Listing, NetworkInput};
 use crate::nn::cpu::peak::peak;
+use crate::nn::weights::hexadecimal;
 use crate::nn::{Device, Network};
 use crate::session::{Networks, prepare};
 

@@ -1,6 +1,7 @@
 //! Every kernel against its definition, and its gradient against finite differences in f64.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -74,10 +75,15 @@ impl Case {
     }
 }
 
-/// Padding is less than the kernel, as in all convolutions and pools of the networks.
-fn case() -> impl Strategy<Value = Case> {
-    let axis = || (1usize..6).prop_flat_map(|kernel| (Just(kernel), 0..kernel, 0..kernel, 1usize..10));
-    (axis(), axis(), 1usize..4, [1usize..21, 1usize..21], 1usize..3, any::<u64>())
+/// Windows and images of such sides, with so many channels. Padding is less than the kernel, as in all convolutions and
+/// pools of the networks.
+fn cases(
+    kernel: impl Strategy<Value = usize> + Clone,
+    side: Range<usize>,
+    channels: impl Strategy<Value = usize> + Clone,
+) -> impl Strategy<Value = Case> {
+    let axis = kernel.prop_flat_map(move |kernel| (Just(kernel), 0..kernel, 0..kernel, side.clone()));
+    (axis.clone(), axis, 1usize..4, [channels.clone(), channels], 1usize..3, any::<u64>())
         .prop_map(|((kh, top, bottom, height), (kw, left, right, width), stride, channels, threads, seed)| Case {
             window: Window { kernel: [kh, kw], stride, padding: Padding { top, bottom, left, right } },
             size: [height, width],
@@ -86,6 +92,10 @@ fn case() -> impl Strategy<Value = Case> {
             seed,
         })
         .prop_filter("the window fits", |case| case.output().is_some())
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    cases(1usize..6, 1..10, 1usize..21)
 }
 
 /// Runs a kernel into an image whose pixels are 5 numbers wider than its channels.

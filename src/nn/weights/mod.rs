@@ -191,6 +191,6 @@ pub fn read(store: &Store, graph: &Graph) -> Result<Tensors, WeightsError> {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
