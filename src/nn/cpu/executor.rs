@@ -1,32 +1,36 @@
 //! Rows of images come in; logits and gradients go out.
 //!
-//! Rows are worked on at the same time, one thread each; what does not fill the threads (a single row, say) is cut into
-//! tiles that all threads share. Memory: per thread that works, one image's slots (for 299 px 11 to 15 MB in f32) and the
-//! kept bits and arguments (2 to 4 MB); it does not grow with the number of rows.
+//! Each thread takes some rows at once, so that it reads the weights once for all of them; what does not fill the threads (a
+//! single row, say) is cut into tiles that all threads share. Memory: per thread that works, [`TOGETHER`] images' slots (for
+//! 299 px 11 to 15 MB each in f32) and kept bits and arguments (2 to 4 MB); it does not grow further with the number of rows.
 
+use std::iter;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::image::{Image, Job, Program};
+use super::images::{Images, Job, Program};
 use super::instruction_set::InstructionSet;
 use super::parallel::{Spares, Threads};
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
 use crate::nn::{At, Cotangent, Executor, Gradients, NnError};
 
+/// Rows that a thread takes at once.
+const TOGETHER: usize = 4;
+
 /// Runs a plan on the processor, in f32 or f64.
 #[derive(Debug)]
 pub struct CpuExecutor<T> {
     program: Arc<Program<T>>,
     rows: usize,
-    images: Spares<Image<T>>,
+    memory: Spares<Images<T>>,
 }
 
-/// What one row gives.
-struct Row<T> {
+/// What a group of rows gives, row after row.
+struct Group<T> {
     logits: Vec<f64>,
-    value: f64,
+    values: Vec<f64>,
     gradient: Vec<T>,
     activation: Vec<T>,
 }
@@ -44,29 +48,40 @@ impl<T: Real> CpuExecutor<T> {
 
     /// An executor that shares a program with others.
     pub(super) fn of(program: Arc<Program<T>>, rows: usize) -> Self {
-        Self { program, rows: rows.max(1), images: Spares::default() }
+        Self { program, rows: rows.max(1), memory: Spares::default() }
     }
 
-    /// Runs `work` on each image.
+    /// Runs `work` on groups of images, one after another in the order of the results.
     fn each<R: Send>(
         &self,
         images: &[T],
-        work: impl Fn(Job<T>, &mut Image<T>, &[T]) -> R + Sync,
+        work: impl Fn(Job<T>, &mut Images<T>, &[T]) -> R + Sync,
     ) -> Result<Vec<R>, NnError> {
         let expected = self.side() * self.side() * 3;
         if !images.len().is_multiple_of(expected) {
             return Err(NnError::Shape { expected, given: images.len() });
         }
         let run = |rgb: &[T], threads: Threads| {
-            self.images.with(|image| work(Job { program: &self.program, threads }, image, rgb))
+            self.memory.with(|images| work(Job { program: &self.program, threads }, images, rgb))
         };
         let threads = rayon::current_num_threads();
         let rows = images.len() / expected;
-        let (together, rest) = images.split_at((rows - rows % threads) * expected);
-        let mut results: Vec<R> = together.par_chunks_exact(expected).map(|rgb| run(rgb, Threads(1))).collect();
-        results.extend(rest.chunks_exact(expected).map(|rgb| run(rgb, Threads(threads))));
+        let (mut groups, mut rest) = (Vec::new(), images);
+        for size in rounds(rows / threads).into_iter().flat_map(|size| iter::repeat_n(size, threads)) {
+            let (group, others) = rest.split_at(size * expected);
+            groups.push(group);
+            rest = others;
+        }
+        let mut results: Vec<R> = groups.into_par_iter().with_max_len(1).map(|rgb| run(rgb, Threads(1))).collect();
+        results.extend(rest.chunks(TOGETHER * expected).map(|rgb| run(rgb, Threads(threads))));
         Ok(results)
     }
+}
+
+/// Images a thread takes at once, until it has taken so many: about as many each time, and no more than [`TOGETHER`].
+fn rounds(images: usize) -> Vec<usize> {
+    let rounds = images.div_ceil(TOGETHER);
+    (0..rounds).map(|round| (images + round) / rounds).collect()
 }
 
 impl<T: Real> Executor<T> for CpuExecutor<T> {
@@ -83,8 +98,8 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
     }
 
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError> {
-        let rows = self.each(images, |job, image, rgb| job.forward(image, rgb, false, None))?;
-        Ok(rows.concat())
+        let groups = self.each(images, |job, images, rgb| job.forward(images, rgb, false, None))?;
+        Ok(groups.concat())
     }
 
     fn value_and_gradient(&mut self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>, NnError> {
@@ -93,29 +108,45 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             At::Input => 0,
             At::Features => plan.features,
         };
-        let shape = plan.steps[to].shape;
-        let rows = self.each(images, |job, image, rgb| {
+        let groups = self.each(images, |job, images, rgb| {
             let mut activation = Vec::new();
             let features = (at == At::Features).then_some(&mut activation);
-            let logits = job.forward(image, rgb, true, features);
-            let (value, derivative) = cotangent(&logits);
-            let gradient = job.backward(image, &derivative, to);
-            Row { logits, value, gradient, activation }
+            let logits = job.forward(images, rgb, true, features);
+            let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
+                logits.chunks_exact(plan.classes()).map(cotangent).unzip();
+            let gradient = job.backward(images, &derivatives.concat(), to);
+            Group { logits, values, gradient, activation }
         })?;
-        let size = rows.len() * shape.iter().product::<usize>();
+        let rows: usize = groups.iter().map(|group| group.values.len()).sum();
+        let shape = plan.steps[to].shape;
         let mut all = Gradients {
-            logits: Vec::with_capacity(rows.len() * plan.classes()),
-            values: Vec::with_capacity(rows.len()),
-            gradient: Vec::with_capacity(size),
+            logits: Vec::with_capacity(rows * plan.classes()),
+            values: Vec::with_capacity(rows),
+            gradient: Vec::with_capacity(rows * shape.iter().product::<usize>()),
             activation: Vec::new(),
             shape,
         };
-        for row in rows {
-            all.logits.extend(row.logits);
-            all.values.push(row.value);
-            all.gradient.extend(row.gradient);
-            all.activation.extend(row.activation);
+        for group in groups {
+            all.logits.extend(group.logits);
+            all.values.extend(group.values);
+            all.gradient.extend(group.gradient);
+            all.activation.extend(group.activation);
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_even_and_take_every_image_once() {
+        for images in 0..30 {
+            let rounds = rounds(images);
+            assert_eq!(rounds.iter().sum::<usize>(), images);
+            let (least, most) = (rounds.iter().min(), rounds.iter().max());
+            assert!(least.zip(most).is_none_or(|(least, most)| *least > 0 && *most <= TOGETHER && most - least <= 1));
+        }
     }
 }

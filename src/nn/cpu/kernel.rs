@@ -12,10 +12,12 @@ pub fn mask_bytes(channels: usize) -> usize {
     channels.div_ceil(lanes::MASK)
 }
 
-/// An image that is read: `data` begins with channel 0 of pixel 0.
+/// Images of one shape that are read, pixel after pixel, image after image: `data` begins with channel 0 of pixel 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a, T> {
     pub data: &'a [T],
+    /// How many.
+    pub images: usize,
     /// Height and width.
     pub size: [usize; 2],
     pub channels: usize,
@@ -23,14 +25,38 @@ pub struct Source<'a, T> {
     pub stride: usize,
 }
 
-/// An image that is written: `data` begins with channel 0 of pixel 0.
+impl<T> Source<'_, T> {
+    /// One of the images alone.
+    pub fn image(&self, image: usize) -> Self {
+        let length = self.size[0] * self.size[1] * self.stride;
+        Self { data: part(self.data, image, length), images: 1, ..*self }
+    }
+}
+
+/// Images of one shape that are written: `data` begins with channel 0 of pixel 0.
 #[derive(Debug)]
 pub struct Target<'a, T> {
     pub data: &'a mut [T],
+    /// How many.
+    pub images: usize,
     /// Numbers between two pixels.
     pub stride: usize,
     /// Height and width.
     pub size: [usize; 2],
+}
+
+impl<T> Target<'_, T> {
+    /// One of the images alone.
+    pub fn image(&mut self, image: usize) -> Target<'_, T> {
+        let length = self.size[0] * self.size[1] * self.stride;
+        let end = self.data.len().min((image + 1) * length);
+        Target { data: &mut self.data[image * length..end], images: 1, ..*self }
+    }
+}
+
+/// The `place`-th `length` numbers; of the last there may be fewer, for after the last pixel's channels nothing follows.
+pub fn part<T>(data: &[T], place: usize, length: usize) -> &[T] {
+    &data[place * length..data.len().min((place + 1) * length)]
 }
 
 /// What is added before the ReLU.
@@ -40,8 +66,8 @@ pub enum Residual<'a, T> {
     None,
     /// What already lies where the result goes.
     InPlace,
-    /// Another image of the result's shape.
-    Image(Source<'a, T>),
+    /// Other images of the result's shape.
+    Images(Source<'a, T>),
 }
 
 /// A thread's buffers, made once.
@@ -60,7 +86,8 @@ pub type Workers<'a, T> = (Threads, &'a Spares<Buffers<T>>);
 
 /// A convolution, ready to run.
 pub trait Forward<T: Clone>: Debug + Send + Sync {
-    /// `target = relu(conv(source) + bias + residual)`; `mask` gets a bit for each positive value, pixel after pixel.
+    /// `target = relu(conv(source) + bias + residual)`, image by image; `mask` gets a bit for each positive value, pixel after
+    /// pixel.
     fn run(
         &self,
         source: Source<T>,
@@ -80,7 +107,7 @@ pub trait Backward<T>: Debug + Send + Sync {
     fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, workers: Workers<T>);
 }
 
-/// Where a window goes.
+/// Where a window goes, in each of some images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
     pub kernel: [usize; 2],
@@ -89,4 +116,12 @@ pub struct Sweep {
     pub origin: [isize; 2],
     /// Height and width of the output.
     pub grid: [usize; 2],
+}
+
+impl Sweep {
+    /// Image, row and column of an output pixel, counted through all images.
+    pub fn place(&self, pixel: usize) -> [usize; 3] {
+        let [height, width] = self.grid;
+        [pixel / (height * width), pixel / width % height, pixel % width]
+    }
 }

@@ -3,17 +3,17 @@
 //! An [`InstructionSet`] is chosen once. In f32 it makes convolutions of packed weights (`packed`: direct products and
 //! Winograd's transforms); everywhere, in f64 and for reference, there is the portable path (`portable`: gathered patches and
 //! the `gemm` crate). What stands around them is the same for all: kernels turned for the gradient (`turned`), pools (`pool`),
-//! where everything lives (`layout`), one image through a plan and back (`image`), and the rows of a batch over threads
+//! where everything lives (`layout`), some images through a plan and back (`images`), and the rows of a batch over threads
 //! (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum. `peak` is the
 //! yardstick that all of it is held against.
 //!
 //! Memory, in f32 at 299 px: the weights once, packed, and 4 times (3x3), 2.6 times (5x5) or 1.4 times (seven taps) where
 //! a transform takes them, beside the original; as much again, turned, as soon as a gradient was asked for. Per thread that
-//! works one image's slots, 11 to 15 MB, 2 to 4 MB of bits and arguments, and up to 3 MB of tiles, whatever the number of
-//! rows.
+//! works four images' slots, 11 to 15 MB each, 2 to 4 MB of bits and arguments each, and up to 3 MB of tiles, whatever the
+//! number of rows.
 
 mod executor;
-mod image;
+mod images;
 mod instruction_set;
 mod kernel;
 mod lanes;
@@ -31,7 +31,7 @@ mod turned;
 use std::sync::Arc;
 
 pub use executor::CpuExecutor;
-use image::Program;
+use images::Program;
 pub use instruction_set::InstructionSet;
 
 use super::plan::Plan;

@@ -1,4 +1,4 @@
-//! Pools forward, and their gradients by the input. Gradients are gathered, not scattered: each input pixel asks the
+//! Pools of one image forward, and their gradients by the input. Gradients are gathered, not scattered: each input pixel asks the
 //! windows that cover it, so that lines can be worked on at the same time.
 
 use std::ops::Range;
@@ -41,7 +41,7 @@ fn each_pixel<T: Real>(
     threads: Threads,
     work: impl Fn(usize, usize, &mut [T]) + Sync + Send,
 ) {
-    let Target { data, stride, size } = target;
+    let Target { data, stride, size, .. } = target;
     threads.chunks(data, size[1] * stride, |y, line| {
         for (x, pixel) in line.chunks_mut(stride).enumerate() {
             work(y, x, &mut pixel[..channels]);
@@ -66,7 +66,7 @@ pub fn max_forward<T: Real>(window: &Window, source: Source<T>, target: Target<T
 /// Max pool that keeps which tap won.
 pub fn max_forward_with<T: Real>(window: &Window, source: Source<T>, target: Target<T>, arguments: &mut Arguments) {
     let [rows, columns] = axes(window);
-    let (Target { data, stride, size }, channels) = (target, source.channels);
+    let (Target { data, stride, size, .. }, channels) = (target, source.channels);
     for ((place, pixel), argument) in data.chunks_mut(stride).enumerate().zip(arguments.chunks_exact_mut(channels)) {
         let (y, x) = (place / size[1], place % size[1]);
         let pixel = &mut pixel[..channels];

@@ -54,7 +54,13 @@ impl Case {
     }
 
     fn source<'a>(&self, image: &'a [f64]) -> Source<'a, f64> {
-        Source { data: &image[2..], size: self.size, channels: self.channels[0], stride: self.channels[0] + 3 }
+        Source {
+            data: &image[2..],
+            images: 1,
+            size: self.size,
+            channels: self.channels[0],
+            stride: self.channels[0] + 3,
+        }
     }
 
     /// What the window of output `(y, x)` sees in the image: tap and place in [`Case::image`] of channel 0.
@@ -98,12 +104,17 @@ fn case() -> impl Strategy<Value = Case> {
     cases(1usize..6, 1..10, 1usize..21)
 }
 
-/// Runs a kernel into an image whose pixels are 5 numbers wider than its channels.
-fn into_wider<T: Real>(size: [usize; 2], channels: usize, before: T, run: impl FnOnce(Target<T>)) -> Vec<T> {
+/// Runs a kernel into images whose pixels are 5 numbers wider than their channels.
+fn into_wider<T: Real>(
+    (images, size): (usize, [usize; 2]),
+    channels: usize,
+    before: T,
+    run: impl FnOnce(Target<T>),
+) -> Vec<T> {
     let stride = channels + 5;
-    let mut wide = vec![before; size[0] * size[1] * stride];
+    let mut wide = vec![before; images * size[0] * size[1] * stride];
     let end = wide.len() - 4;
-    run(Target { data: &mut wide[1..end], stride, size });
+    run(Target { data: &mut wide[1..end], images, stride, size });
     for pixel in wide.chunks_exact(stride) {
         let outside = pixel[..1].iter().chain(&pixel[1 + channels..]);
         assert!(outside.copied().all(|value| value == before), "written outside the channels");
@@ -178,10 +189,10 @@ proptest! {
         let residual = match kind {
             0 => Residual::None,
             1 => Residual::InPlace,
-            _ => Residual::Image(Source { data: &shortcut, size, channels: outputs, stride: outputs }),
+            _ => Residual::Images(Source { data: &shortcut, images: 1, size, channels: outputs, stride: outputs }),
         };
         let mut mask = vec![0; size[0] * size[1] * mask_bytes(outputs)];
-        let ours = into_wider(size, outputs, 0.5, |target| {
+        let ours = into_wider((1, size), outputs, 0.5, |target| {
             let workers = (Threads(case.threads), &Spares::default());
             convolution.run(case.source(&image), target, residual, Some(&mut mask), workers);
         });
@@ -199,15 +210,15 @@ proptest! {
         let outputs = case.channels[1];
         let weights = numbers(case.seed ^ 4, size[0] * size[1] * outputs);
         let before = 0.25;
-        let gradient = into_wider(case.size, case.channels[0], before, |target| {
-            let source = Source { data: &weights, size, channels: outputs, stride: outputs };
+        let gradient = into_wider((1, case.size), case.channels[0], before, |target| {
+            let source = Source { data: &weights, images: 1, size, channels: outputs, stride: outputs };
             let workers = (Threads(case.threads), &Spares::default());
             let turned = Turned::new(convolution.window, &convolution.kernel, outputs);
             Backward::run(&turned, source, target, accumulate, workers);
         });
         check_gradient(&case, &gradient, if accumulate { before } else { 0.0 }, |image| {
             let workers = (Threads(1), &Spares::default());
-            let value = into_wider(size, outputs, 0.0, |target| {
+            let value = into_wider((1, size), outputs, 0.0, |target| {
                 convolution.run(case.source(image), target, Residual::None, None, workers);
             });
             dot(&weights, &value)
@@ -218,11 +229,11 @@ proptest! {
     fn a_max_pool_and_its_gradient(case in case(), accumulate: bool) {
         let (image, size, channels) = (case.image(), case.output().unwrap(), case.channels[0]);
         let threads = Threads(case.threads);
-        let run = |image: &[f64]| into_wider(size, channels, 0.0, |target| {
+        let run = |image: &[f64]| into_wider((1, size), channels, 0.0, |target| {
             pool::max_forward(&case.window, case.source(image), target, threads);
         });
         let mut arguments = vec![0; size[0] * size[1] * channels];
-        let kept = into_wider(size, channels, 0.0, |target| {
+        let kept = into_wider((1, size), channels, 0.0, |target| {
             pool::max_forward_with(&case.window, case.source(&image), target, &mut arguments);
         });
         let mut expected = Vec::new();
@@ -236,8 +247,8 @@ proptest! {
         // A window that sees padding alone has no maximum and no gradient.
         prop_assume!(kept.iter().all(|value| value.is_finite()));
         let weights = numbers(case.seed ^ 4, kept.len());
-        let gradient = into_wider(case.size, channels, 0.25, |target| {
-            let source = Source { data: &weights, size, channels, stride: channels };
+        let gradient = into_wider((1, case.size), channels, 0.25, |target| {
+            let source = Source { data: &weights, images: 1, size, channels, stride: channels };
             pool::max_backward(&case.window, source, &arguments, target, accumulate, threads);
         });
         check_gradient(&case, &gradient, if accumulate { 0.25 } else { 0.0 }, |image| dot(&weights, &run(image)))?;
@@ -247,7 +258,7 @@ proptest! {
     fn an_average_pool_and_its_gradient(case in case(), count_padding: bool, accumulate: bool) {
         let (image, size, channels) = (case.image(), case.output().unwrap(), case.channels[0]);
         let (kind, threads) = ((&case.window, count_padding), Threads(case.threads));
-        let run = |image: &[f64]| into_wider(size, channels, 0.5, |target| {
+        let run = |image: &[f64]| into_wider((1, size), channels, 0.5, |target| {
             pool::average_forward(kind, case.source(image), target, threads);
         });
         let mut expected = Vec::new();
@@ -260,8 +271,8 @@ proptest! {
         }
         close(&run(&image), &expected, 1e-12)?;
         let weights = numbers(case.seed ^ 4, expected.len());
-        let gradient = into_wider(case.size, channels, 0.25, |target| {
-            let source = Source { data: &weights, size, channels, stride: channels };
+        let gradient = into_wider((1, case.size), channels, 0.25, |target| {
+            let source = Source { data: &weights, images: 1, size, channels, stride: channels };
             pool::average_backward(kind, source, target, accumulate, threads);
         });
         check_gradient(&case, &gradient, if accumulate { 0.25 } else { 0.0 }, |image| dot(&weights, &run(image)))?;
@@ -270,12 +281,12 @@ proptest! {
     #[test]
     fn a_global_average_and_its_gradient(case in case(), accumulate: bool) {
         let channels = case.channels[0];
-        let run = |image: &[f64]| into_wider([1, 1], channels, 0.5, |target| {
+        let run = |image: &[f64]| into_wider((1, [1, 1]), channels, 0.5, |target| {
             pool::global_forward(case.source(image), target);
         });
         let weights = numbers(case.seed ^ 4, channels);
-        let gradient = into_wider(case.size, channels, 0.25, |target| {
-            let source = Source { data: &weights, size: [1, 1], channels, stride: channels };
+        let gradient = into_wider((1, case.size), channels, 0.25, |target| {
+            let source = Source { data: &weights, images: 1, size: [1, 1], channels, stride: channels };
             pool::global_backward(source, target, accumulate, Threads(case.threads));
         });
         check_gradient(&case, &gradient, if accumulate { 0.25 } else { 0.0 }, |image| dot(&weights, &run(image)))?;
@@ -293,15 +304,17 @@ proptest! {
             let logits = executor.logits(image).unwrap();
             logits[0] * logits[1]
         };
-        // Rows give what they give alone, whatever ran in the same memory before.
+        // Rows give what they give alone, whatever ran in the same memory before, in groups and in tiles.
         let other: Vec<f64> = image.iter().map(|value| 1.0 - value).collect();
-        let rows = [&*image, &other, &image].concat();
-        let several = executor.value_and_gradient(&rows, At::Input, &cotangent).unwrap();
+        let rows: Vec<f64> = [&image, &other].into_iter().cycle().take(11).flatten().copied().collect();
+        let two_threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let several = two_threads.install(|| executor.value_and_gradient(&rows, At::Input, &cotangent)).unwrap();
         let one = executor.value_and_gradient(&image, At::Input, &cotangent).unwrap();
         let row = side * side * 3;
-        prop_assert_eq!(&several.gradient[..row], &one.gradient[..]);
-        prop_assert_eq!(&several.gradient[2 * row..], &one.gradient[..]);
-        prop_assert_eq!(&several.logits[..3], &one.logits[..]);
+        for again in (0..11).step_by(2) {
+            prop_assert_eq!(&several.gradient[again * row..][..row], &one.gradient[..]);
+            prop_assert_eq!(&several.logits[again * 3..][..3], &one.logits[..]);
+        }
         prop_assert!((several.values[0] - value(&mut executor, &image)).abs() < 1e-12);
         for place in (0..row).step_by(7) {
             let mut at = |step: f64| {

@@ -60,15 +60,16 @@ impl<T: Real> Turned<T> {
         self.groups.iter().map(|group| group.phases.len()).sum::<usize>() < self.stride * self.stride
     }
 
-    /// The product of a group of several phases, `[grid, phases, in]`, to the pixels of an image: written or added.
+    /// The product of a group of several phases, `[images, grid, phases, in]`, to the pixels of the images: written or added.
     pub fn scatter(&self, group: &Group<T>, product: &[T], target: Target<T>, accumulate: bool, threads: Threads) {
-        let Target { data, stride: apart, size } = target;
+        let Target { data, stride: apart, size, .. } = target;
         let (step, inputs) = (self.stride, self.inputs);
-        let [_, columns] = group.grid(size, step);
-        threads.chunks(data, size[1] * apart, |y, line| {
+        let [rows, columns] = group.grid(size, step);
+        threads.chunks(data, size[1] * apart, |line_of_all, line| {
+            let (image, y) = (line_of_all / size[0], line_of_all % size[0]);
             for (x, pixel) in line.chunks_mut(apart).enumerate() {
                 let phase = y % step * step + x % step;
-                let cell = (y / step * columns + x / step) * group.phases.len() + phase;
+                let cell = ((image * rows + y / step) * columns + x / step) * group.phases.len() + phase;
                 let (pixel, gradient) = (&mut pixel[..inputs], &product[cell * inputs..][..inputs]);
                 if accumulate { lanes::add(pixel, gradient) } else { pixel.copy_from_slice(gradient) }
             }

@@ -213,6 +213,8 @@ macro_rules! axes {
 axes! {
     /// One tap: nothing to do.
     One: 1, 1, [];
+    /// Two outputs of three taps.
+    F23: 2, 3, [1.0];
     /// Four outputs of three taps.
     F43: 4, 3, [0.75, 1.5];
     /// Four outputs of five taps.

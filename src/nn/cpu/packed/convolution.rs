@@ -79,16 +79,16 @@ impl<E: Engine> Forward<f32> for Packed<E> {
     fn run(
         &self,
         source: Source<f32>,
-        Target { data, stride, size }: Target<f32>,
+        Target { data, images, stride, size }: Target<f32>,
         residual: Residual<f32>,
         mask: Option<&mut [u8]>,
         workers: Workers<f32>,
     ) {
         let add = matches!(residual, Residual::InPlace);
-        let output = Output { target: Shared::new(data, stride), size, step: 1, phase: [0, 0], add };
+        let output = Output { target: Shared::new(data, stride), images, size, step: 1, phase: [0, 0], add };
         let fused = Fused {
             residual: match residual {
-                Residual::Image(image) => Some((image.data, image.stride)),
+                Residual::Images(images) => Some((images.data, images.stride)),
                 Residual::None | Residual::InPlace => None,
             },
             relu: self.relu,
@@ -115,27 +115,29 @@ impl<E: Engine> Forward<f32> for Packed<E> {
     }
 }
 
-fn view(Source { data, size, channels, stride }: Source<f32>) -> View {
-    View { data, size, apart: [size[1] * stride, stride], channels }
+fn view(Source { data, images, size, channels, stride }: Source<f32>) -> View {
+    View { data, images, size, apart: [size[0] * size[1] * stride, size[1] * stride, stride], channels }
 }
 
-/// The image with its padding, dense, in which a line of taps lies together: as an image for windows one tap wide.
+/// The images with their padding, dense, in which a line of taps lies together: as images for windows one tap wide.
 fn pad<'a>(source: Source<f32>, sweep: &Sweep, spare: &'a mut Vec<f32>) -> (View<'a>, Sweep) {
     let channels = source.channels;
     let [height, width] = [0, 1].map(|axis| (sweep.grid[axis] - 1) * sweep.stride + sweep.kernel[axis]);
-    let data = at_least(spare, height * width * channels);
+    let (taps, line, whole) = (sweep.kernel[1], width * channels, height * width * channels);
+    let data = at_least(spare, source.images * whole);
     data.fill(0.0);
     let place = |axis: usize, place: usize| (place as isize - sweep.origin[axis]) as usize;
-    for y in (0..source.size[0]).filter(|&y| place(0, y) < height) {
-        for x in (0..source.size[1]).filter(|&x| place(1, x) < width) {
-            let from = (y * source.size[1] + x) * source.stride;
-            let to = (place(0, y) * width + place(1, x)) * channels;
-            data[to..to + channels].copy_from_slice(&source.data[from..from + channels]);
+    for (image, data) in data.chunks_exact_mut(whole).enumerate() {
+        let Source { data: from, size, stride, .. } = source.image(image);
+        for y in (0..size[0]).filter(|&y| place(0, y) < height) {
+            for x in (0..size[1]).filter(|&x| place(1, x) < width) {
+                let from = &from[(y * size[1] + x) * stride..][..channels];
+                data[place(0, y) * line + place(1, x) * channels..][..channels].copy_from_slice(from);
+            }
         }
     }
-    let (taps, line) = (sweep.kernel[1], width * channels);
     let size = [height, width - taps + 1];
-    let view = View { data, size, apart: [line, channels], channels: taps * channels };
+    let view = View { data, images: source.images, size, apart: [whole, line, channels], channels: taps * channels };
     (view, Sweep { kernel: [sweep.kernel[0], 1], origin: [0, 0], ..*sweep })
 }
 
@@ -161,7 +163,7 @@ impl<E: Engine> PackedGradient<E> {
 
 impl<E: Engine> Backward<f32> for PackedGradient<E> {
     fn run(&self, source: Source<f32>, target: Target<f32>, accumulate: bool, workers: Workers<f32>) {
-        let Target { data, stride, size } = target;
+        let Target { data, images, stride, size } = target;
         let Turned { stride: step, inputs, .. } = self.turned;
         if self.turned.leaves_gaps() && !accumulate {
             clear(data, stride, inputs, workers.0);
@@ -173,16 +175,17 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
             }
             let view = view(source);
             if let [phase] = *group.phases {
-                let output = Output { target: Shared::new(data, stride), size, step, phase, add: accumulate };
+                let output = Output { target: Shared::new(data, stride), images, size, step, phase, add: accumulate };
                 product.run(&view, &sweep, &output, &Fused::default(), workers);
             } else {
                 workers.1.with(|buffers| {
                     let columns = inputs * group.phases.len();
-                    let spare = at_least(&mut buffers.spare, sweep.grid[0] * sweep.grid[1] * columns);
-                    let (size, add) = (sweep.grid, false);
-                    let output = Output { target: Shared::new(spare, columns), size, step: 1, phase: [0, 0], add };
+                    let spare = at_least(&mut buffers.spare, images * sweep.grid[0] * sweep.grid[1] * columns);
+                    let (grid, add) = (sweep.grid, false);
+                    let target = Shared::new(spare, columns);
+                    let output = Output { target, images, size: grid, step: 1, phase: [0, 0], add };
                     product.run(&view, &sweep, &output, &Fused::default(), workers);
-                    let target = Target { data: &mut *data, stride, size: target.size };
+                    let target = Target { data: &mut *data, images, stride, size };
                     self.turned.scatter(group, spare, target, accumulate, workers.0);
                 });
             }

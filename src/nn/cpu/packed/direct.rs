@@ -48,9 +48,10 @@ impl<E: Engine> Direct<E> {
     /// Multiplies the patches of `source`.
     pub fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, (threads, spares): Workers<f32>) {
         assert!(sweep.kernel[0] * sweep.kernel[1] == self.taps && source.channels == self.zeros.len());
+        assert_eq!(source.images, output.images);
         source.check();
         output.check(sweep, fused, self.panels.columns);
-        let (pixels, panels) = (sweep.grid[0] * sweep.grid[1], self.panels.count());
+        let (pixels, panels) = (source.images * sweep.grid[0] * sweep.grid[1], self.panels.count());
         let [height, width] = cut([pixels, panels], threads, *E::ROWS.end());
         let across = panels.div_ceil(width);
         threads.tasks(pixels.div_ceil(height) * across, |task| {
@@ -73,7 +74,7 @@ impl<E: Engine> Direct<E> {
         let rows = rows(pixels.len(), &E::ROWS);
         look_up(source, sweep, pixels.clone(), rows, offsets);
         places.clear();
-        places.extend(pixels.map(|pixel| output.place(pixel / sweep.grid[1], pixel % sweep.grid[1])));
+        places.extend(pixels.map(|pixel| output.place(sweep.place(pixel))));
         for (block, (depth, runs)) in self.runs.iter().enumerate() {
             let ends = [block == 0, block + 1 == self.runs.len()];
             for panel in panels.clone() {
@@ -130,12 +131,13 @@ fn look_up(source: &View, sweep: &Sweep, pixels: Range<usize>, rows: usize, offs
     for (tile, offsets) in offsets.chunks_exact_mut(rows * taps).enumerate() {
         for row in 0..rows {
             let pixel = (pixels.start + tile * rows + row).min(pixels.end - 1);
-            let (y, x) = (pixel / sweep.grid[1], pixel % sweep.grid[1]);
+            let [image, y, x] = sweep.place(pixel);
             let top = (y * sweep.stride) as isize + sweep.origin[0];
             let left = (x * sweep.stride) as isize + sweep.origin[1];
             for tap in 0..taps {
                 let (y, x) = (tap / sweep.kernel[1], tap % sweep.kernel[1]);
-                offsets[tap * rows + row] = source.offset(top + y as isize, left + x as isize).unwrap_or(BORDER);
+                let offset = source.offset(image, top + y as isize, left + x as isize);
+                offsets[tap * rows + row] = offset.unwrap_or(BORDER);
             }
         }
     }

@@ -5,14 +5,16 @@ use super::product::{Beside, Columns, Finish};
 use crate::nn::cpu::kernel::Sweep;
 use crate::nn::cpu::parallel::Shared;
 
-/// An image that windows slide over.
+/// Images that windows slide over.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub data: &'a [f32],
+    /// How many.
+    pub images: usize,
     /// Height and width.
     pub size: [usize; 2],
-    /// Numbers between two lines and between two pixels.
-    pub apart: [usize; 2],
+    /// Numbers between two images, between two lines and between two pixels.
+    pub apart: [usize; 3],
     /// Numbers that a tap sees.
     pub channels: usize,
 }
@@ -20,16 +22,17 @@ pub struct View<'a> {
 impl View<'_> {
     /// Every pixel that is inside has its channels in the data.
     pub fn check(&self) {
-        let [height, width] = self.size;
-        let reach = (height - 1) * self.apart[0] + (width - 1) * self.apart[1] + self.channels;
+        let ([height, width], [image, line, pixel]) = (self.size, self.apart);
+        let reach = (self.images - 1) * image + (height - 1) * line + (width - 1) * pixel + self.channels;
         assert!(reach <= self.data.len(), "an image of {} numbers that should have {reach}", self.data.len());
     }
 
-    /// Where a pixel begins, if it is inside.
-    pub fn offset(&self, y: isize, x: isize) -> Option<usize> {
+    /// Where a pixel of an image begins, if it is inside.
+    pub fn offset(&self, image: usize, y: isize, x: isize) -> Option<usize> {
         // What is negative becomes very large.
         let (y, x) = (y as usize, x as usize);
-        (y < self.size[0] && x < self.size[1]).then(|| y * self.apart[0] + x * self.apart[1])
+        let inside = y < self.size[0] && x < self.size[1];
+        inside.then(|| image * self.apart[0] + y * self.apart[1] + x * self.apart[2])
     }
 }
 
@@ -37,7 +40,9 @@ impl View<'_> {
 #[derive(Debug)]
 pub struct Output {
     pub target: Shared<f32>,
-    /// Height and width of the image.
+    /// How many images.
+    pub images: usize,
+    /// Height and width of each.
     pub size: [usize; 2],
     pub step: usize,
     pub phase: [usize; 2],
@@ -48,7 +53,7 @@ pub struct Output {
 /// What is fused into the product.
 #[derive(Debug, Default)]
 pub struct Fused<'a> {
-    /// An image of the output's shape that is added, and the numbers between its pixels.
+    /// Images of the output's shape that are added, and the numbers between their pixels.
     pub residual: Option<(&'a [f32], usize)>,
     pub relu: bool,
     /// Takes a bit for each positive value.
@@ -56,14 +61,14 @@ pub struct Fused<'a> {
 }
 
 impl Output {
-    /// Which pixel of the image a pixel of the product is.
-    pub fn place(&self, y: usize, x: usize) -> usize {
-        (y * self.step + self.phase[0]) * self.size[1] + x * self.step + self.phase[1]
+    /// Which pixel of the images, counted through all, a pixel of the product is.
+    pub fn place(&self, [image, y, x]: [usize; 3]) -> usize {
+        (image * self.size[0] + y * self.step + self.phase[0]) * self.size[1] + x * self.step + self.phase[1]
     }
 
-    /// Every pixel of the product has its columns in the image and in all that lies beside it.
+    /// Every pixel of the product has its columns in the images and in all that lies beside them.
     pub fn check(&self, sweep: &Sweep, fused: &Fused, columns: usize) {
-        let last = self.place(sweep.grid[0] - 1, sweep.grid[1] - 1);
+        let last = self.place([self.images - 1, sweep.grid[0] - 1, sweep.grid[1] - 1]);
         self.target.rectangle(&(last..last + 1), &(0..columns));
         if let Some((image, stride)) = fused.residual {
             assert!(last * stride + columns <= image.len(), "a residual that ends too early");

@@ -1,6 +1,6 @@
 //! Which of Winograd's transforms a convolution gets, if any.
 
-use super::axis::{self, Axis, F43, F45, F47, One};
+use super::axis::{self, Axis, F23, F43, F45, F47, One};
 use super::transform::{self, Gather, Spread};
 use super::vector::Vector;
 
@@ -80,6 +80,12 @@ macro_rules! schemes {
 schemes! {
     /// 3 x 3.
     Square43: F43, F43;
+    /// 3 x 3 on small images: fewer numbers of the kernel to read.
+    Square23: F23, F23;
+    /// 1 x 3.
+    Line43: One, F43;
+    /// 3 x 1.
+    Column43: F43, One;
     /// 5 x 5.
     Square45: F45, F45;
     /// 1 x 7.

@@ -67,10 +67,11 @@ impl<E: Engine> Winograd<E> {
     pub fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, (threads, spares): Workers<f32>) {
         assert!(sweep.stride == 1 && output.step == 1 && output.phase == [0, 0] && sweep.grid == output.size);
         assert!(sweep.kernel == self.scheme.taps() && source.channels == self.channels);
+        assert_eq!(source.images, output.images);
         source.check();
         output.check(sweep, fused, self.panels[0].columns);
-        let image = Image { source, sweep, output, fused, cut: Cut::new(sweep.grid, self.scheme.outputs()) };
-        let tiles = image.cut.tiles[0] * image.cut.tiles[1];
+        let job = Job { source, sweep, output, fused, cut: Cut::new(sweep.grid, self.scheme.outputs()) };
+        let tiles = source.images * job.cut.tiles[0] * job.cut.tiles[1];
         let most = (GROUP / (self.panels.len() * self.channels)).clamp(TILES[0], TILES[1]);
         let groups = tiles.div_ceil(most);
         // Few groups are worked on one after another, each by all threads.
@@ -79,12 +80,12 @@ impl<E: Engine> Winograd<E> {
         let height = tiles.div_ceil(groups);
         outside.tasks(tiles.div_ceil(height), |group| {
             let tiles = group * height..tiles.min((group + 1) * height);
-            spares.with(|buffers| self.group(&image, tiles, &mut buffers.packed, (inside, spares)));
+            spares.with(|buffers| self.group(&job, tiles, &mut buffers.packed, (inside, spares)));
         });
     }
 
     /// Some tiles, all columns.
-    fn group(&self, image: &Image, tiles: Range<usize>, space: &mut Workspace, (threads, spares): Workers<f32>) {
+    fn group(&self, job: &Job, tiles: Range<usize>, space: &mut Workspace, (threads, spares): Workers<f32>) {
         let row = self.channels.next_multiple_of(ROW);
         let count = tiles.len();
         let points = space.points.at_least(self.panels.len() * count * row);
@@ -92,7 +93,7 @@ impl<E: Engine> Winograd<E> {
         let part = count.div_ceil(threads.0);
         threads.tasks(count.div_ceil(part), |task| {
             for tile in task * part..count.min((task + 1) * part) {
-                self.spread(image, tiles.start + tile, &spread, (tile, count));
+                self.spread(job, tiles.start + tile, &spread, (tile, count));
             }
         });
         let points = &*points;
@@ -125,26 +126,26 @@ impl<E: Engine> Winograd<E> {
                     }
                 }
                 for tile in 0..count {
-                    self.gather(image, (tiles.start + tile, panel), &products[tile * E::COLUMNS..], count * E::COLUMNS);
+                    self.gather(job, (tiles.start + tile, panel), &products[tile * E::COLUMNS..], count * E::COLUMNS);
                 }
             });
         });
     }
 
-    /// Spreads one tile of the image, the `place`-th of a group of `count`.
-    fn spread(&self, image: &Image, tile: usize, points: &Shared<f32>, (place, count): (usize, usize)) {
+    /// Spreads one tile, the `place`-th of a group of `count`.
+    fn spread(&self, job: &Job, tile: usize, points: &Shared<f32>, (place, count): (usize, usize)) {
         let [height, width] = self.scheme.inputs();
-        let [y, x] = image.cut.corner(tile);
-        let [top, left] = [y as isize + image.sweep.origin[0], x as isize + image.sweep.origin[1]];
+        let [image, y, x] = job.cut.corner(tile);
+        let [top, left] = [y as isize + job.sweep.origin[0], x as isize + job.sweep.origin[1]];
         let mut offsets = [BORDER; MOST * MOST];
         for (input, offset) in offsets[..height * width].iter_mut().enumerate() {
             let (y, x) = (top + (input / width) as isize, left + (input % width) as isize);
-            *offset = image.source.offset(y, x).unwrap_or(BORDER);
+            *offset = job.source.offset(image, y, x).unwrap_or(BORDER);
         }
         let last = (self.panels.len() - 1) * count + place;
         points.rectangle(&(last..last + 1), &(0..self.channels.next_multiple_of(ROW)));
         let spread = Spread {
-            source: image.source.data.as_ptr(),
+            source: job.source.data.as_ptr(),
             zeros: self.zeros.as_ptr(),
             offsets: &offsets[..height * width],
             channels: self.channels,
@@ -156,15 +157,15 @@ impl<E: Engine> Winograd<E> {
     }
 
     /// Gathers one panel of one tile from its products, which are `apart` numbers apart.
-    fn gather(&self, image: &Image, (tile, panel): (usize, usize), products: &[f32], apart: usize) {
-        let Image { output, fused, cut, .. } = image;
-        let [y, x] = cut.corner(tile);
+    fn gather(&self, job: &Job, (tile, panel): (usize, usize), products: &[f32], apart: usize) {
+        let Job { output, fused, cut, .. } = job;
+        let [image, y, x] = cut.corner(tile);
         assert!(products.len() >= (self.panels.len() - 1) * apart + E::COLUMNS);
         let gather = Gather {
             products: products.as_ptr(),
             apart,
             columns: output.columns(fused, &self.bias, panel * E::COLUMNS, [true, true]),
-            place: output.place(y, x),
+            place: output.place([image, y, x]),
             line: output.size[1],
             size: [output.size[0] - y, output.size[1] - x],
         };
@@ -182,7 +183,7 @@ fn unit(taps: usize, one: usize) -> Vec<f64> {
 const ROW: usize = 16;
 
 /// All that a convolution is given.
-struct Image<'a> {
+struct Job<'a> {
     source: &'a View<'a>,
     sweep: &'a Sweep,
     output: &'a Output,
@@ -190,9 +191,9 @@ struct Image<'a> {
     cut: Cut,
 }
 
-/// How an output is cut into tiles.
+/// How an output is cut into tiles, image after image.
 struct Cut {
-    /// Down and across.
+    /// Down and across in each image.
     tiles: [usize; 2],
     /// Height and width of a tile.
     size: [usize; 2],
@@ -203,8 +204,9 @@ impl Cut {
         Self { tiles: [0, 1].map(|axis| grid[axis].div_ceil(size[axis])), size }
     }
 
-    /// The first output of a tile.
-    fn corner(&self, tile: usize) -> [usize; 2] {
-        [tile / self.tiles[1] * self.size[0], tile % self.tiles[1] * self.size[1]]
+    /// Image, row and column of a tile's first output.
+    fn corner(&self, tile: usize) -> [usize; 3] {
+        let [down, across] = self.tiles;
+        [tile / (down * across), tile / across % down * self.size[0], tile % across * self.size[1]]
     }
 }

@@ -16,23 +16,31 @@ impl<T: Real> Forward<T> for Convolution<T> {
     fn run(
         &self,
         source: Source<T>,
-        Target { data, stride: apart, size: grid }: Target<T>,
+        mut target: Target<T>,
         residual: Residual<T>,
         mask: Option<&mut [u8]>,
         workers: Workers<T>,
     ) {
         let Window { kernel, stride, padding } = self.window;
         let origin = [-(padding.top as isize), -(padding.left as isize)];
-        let sweep = Sweep { kernel, stride, origin, grid };
+        let sweep = Sweep { kernel, stride, origin, grid: target.size };
         let channels = self.bias.len();
-        let sink = Activate {
-            target: Shared::new(data, apart),
-            residual,
-            bias: &self.bias,
-            relu: self.relu,
-            mask: mask.map(|mask| Shared::new(mask, mask_bytes(channels))),
-        };
-        multiply(source, &sweep, (&self.kernel, channels), workers, &sink);
+        let bytes = target.size[0] * target.size[1] * mask_bytes(channels);
+        let mut masks = mask.map(|mask| mask.chunks_exact_mut(bytes));
+        for image in 0..source.images {
+            let Target { data, stride, .. } = target.image(image);
+            let sink = Activate {
+                target: Shared::new(data, stride),
+                residual: match residual {
+                    Residual::Images(images) => Residual::Images(images.image(image)),
+                    other => other,
+                },
+                bias: &self.bias,
+                relu: self.relu,
+                mask: masks.as_mut().and_then(Iterator::next).map(|mask| Shared::new(mask, mask_bytes(channels))),
+            };
+            multiply(source.image(image), &sweep, (&self.kernel, channels), workers, &sink);
+        }
     }
 
     fn kernel(&self) -> Cow<'_, [T]> {
@@ -50,7 +58,7 @@ struct Activate<'a, T> {
 
 impl<T: Real> Sink<T> for Activate<'_, T> {
     fn open(&self, tile: &Tile, _: &mut Vec<T>) -> Output<T> {
-        if let Residual::Image(image) = self.residual {
+        if let Residual::Images(image) = self.residual {
             for pixel in tile.pixels.clone() {
                 // SAFETY: tiles are disjoint.
                 let row = unsafe { self.target.row(pixel, &tile.columns) };
@@ -81,14 +89,22 @@ impl<T: Real> Sink<T> for Activate<'_, T> {
 
 /// The turned kernel as it is.
 impl<T: Real> Backward<T> for Turned<T> {
-    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, workers: Workers<T>) {
-        let Target { data, stride, size } = target;
+    fn run(&self, source: Source<T>, mut target: Target<T>, accumulate: bool, workers: Workers<T>) {
+        debug_assert_eq!(source.channels, self.outputs);
+        for image in 0..source.images {
+            self.run_one(source.image(image), target.image(image), accumulate, workers);
+        }
+    }
+}
+
+impl<T: Real> Turned<T> {
+    fn run_one(&self, source: Source<T>, target: Target<T>, accumulate: bool, workers: Workers<T>) {
+        let Target { data, stride, size, .. } = target;
         if self.stride > 1 && !accumulate {
             for pixel in data.chunks_mut(stride) {
                 pixel[..self.inputs].fill(T::ZERO);
             }
         }
-        debug_assert_eq!(source.channels, self.outputs);
         for group in &self.groups {
             let sweep = group.sweep(size, self.stride);
             let matrix = (&*group.matrix, self.inputs * group.phases.len());

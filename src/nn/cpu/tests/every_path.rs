@@ -17,20 +17,21 @@ use crate::nn::{Network, SIDE};
 /// Of the largest value: what f32 and another order of summation may change.
 const TOLERANCE: f64 = 2e-5;
 
-/// What is added, and whether something is cut off.
+/// How many images, what is added, and whether something is cut off.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
+    images: usize,
     residual: usize,
     relu: bool,
 }
 
 /// Numbers of the case as `T`: the images begin 2 numbers late and have 3 more than channels between pixels.
-fn image<T: Real>(seed: u64, pixels: usize, channels: usize) -> Vec<T> {
+fn images<T: Real>(seed: u64, pixels: usize, channels: usize) -> Vec<T> {
     numbers(seed, pixels * (channels + 3)).into_iter().map(|value| T::from_f64(f64::from(value as f32))).collect()
 }
 
-fn source<T>(data: &[T], size: [usize; 2], channels: usize) -> Source<'_, T> {
-    Source { data: &data[2..], size, channels, stride: channels + 3 }
+fn source<T>(data: &[T], (images, size): (usize, [usize; 2]), channels: usize) -> Source<'_, T> {
+    Source { data: &data[2..], images, size, channels, stride: channels + 3 }
 }
 
 fn convolution<T: Real>(case: &Case, relu: bool) -> Convolution<T> {
@@ -47,33 +48,39 @@ fn convolution<T: Real>(case: &Case, relu: bool) -> Convolution<T> {
 /// The result without gaps, and the bits of its ReLU.
 fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, Vec<u8>) {
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
-    let pixels = size[0] * size[1];
-    let input = image::<T>(case.seed, case.size[0] * case.size[1], inputs);
-    let shortcut = image::<T>(case.seed ^ 3, pixels, outputs);
+    let pixels = kind.images * size[0] * size[1];
+    let input = images::<T>(case.seed, kind.images * case.size[0] * case.size[1], inputs);
+    let shortcut = images::<T>(case.seed ^ 3, pixels, outputs);
     let residual = match kind.residual {
         0 => Residual::None,
         1 => Residual::InPlace,
-        _ => Residual::Image(source(&shortcut, size, outputs)),
+        _ => Residual::Images(source(&shortcut, (kind.images, size), outputs)),
     };
     let mut mask = vec![0; pixels * mask_bytes(outputs)];
     let ready = set.forward(convolution::<T>(case, kind.relu), size);
-    let result = into_wider(size, outputs, T::from_f64(0.5), |target| {
+    let result = into_wider((kind.images, size), outputs, T::from_f64(0.5), |target| {
         let workers = (Threads(case.threads), &Spares::default());
-        ready.run(source(&input, case.size, inputs), target, residual, kind.relu.then_some(&mut mask), workers);
+        ready.run(
+            source(&input, (kind.images, case.size), inputs),
+            target,
+            residual,
+            kind.relu.then_some(&mut mask),
+            workers,
+        );
     });
     assert_eq!(ready.kernel().as_ref(), convolution::<T>(case, false).kernel, "the kernel can be had again");
     (result.into_iter().map(Real::to_f64).collect(), mask)
 }
 
 /// The gradient without gaps.
-fn backward<T: Real>(set: InstructionSet, case: &Case, accumulate: bool) -> Vec<f64> {
+fn backward<T: Real>(set: InstructionSet, case: &Case, images: usize, accumulate: bool) -> Vec<f64> {
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
-    let gradient = image::<T>(case.seed ^ 4, size[0] * size[1], outputs);
+    let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs);
     let Convolution { window, kernel, .. } = convolution::<T>(case, false);
     let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
-    let result = into_wider(case.size, inputs, T::from_f64(0.25), |target| {
+    let result = into_wider((images, case.size), inputs, T::from_f64(0.25), |target| {
         let workers = (Threads(case.threads), &Spares::default());
-        ready.run(source(&gradient, size, outputs), target, accumulate, workers);
+        ready.run(source(&gradient, (images, size), outputs), target, accumulate, workers);
     });
     result.into_iter().map(Real::to_f64).collect()
 }
@@ -89,7 +96,7 @@ fn close(ours: &[f64], truth: &[f64], what: &str) -> Result<(), String> {
 fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
     let truth = (
         forward::<f64>(InstructionSet::Portable, case, kind).0,
-        backward::<f64>(InstructionSet::Portable, case, accumulate),
+        backward::<f64>(InstructionSet::Portable, case, kind.images, accumulate),
     );
     for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here()) {
         let (value, mask) = forward::<f32>(set, case, kind);
@@ -101,7 +108,8 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
                 return Err(format!("{set:?} {case:?}: bit {place} of {value}"));
             }
         }
-        close(&backward::<f32>(set, case, accumulate), &truth.1, &format!("{set:?} gradient {case:?} {accumulate}"))?;
+        let gradient = backward::<f32>(set, case, kind.images, accumulate);
+        close(&gradient, &truth.1, &format!("{set:?} gradient {case:?} {kind:?} {accumulate}"))?;
     }
     Ok(())
 }
@@ -116,8 +124,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn paths_agree(case in case(), residual in 0_usize..3, relu: bool, accumulate: bool) {
-        agree(&case, Kind { residual, relu }, accumulate).map_err(TestCaseError::fail)?;
+    fn paths_agree(case in case(), images in 1_usize..4, residual in 0_usize..3, relu: bool, accumulate: bool) {
+        agree(&case, Kind { images, residual, relu }, accumulate).map_err(TestCaseError::fail)?;
     }
 }
 
@@ -142,6 +150,6 @@ fn paths_agree_on_every_shape_of_the_networks() {
     for (seed, (kernel, stride, [top, bottom, left, right], size, channels)) in shapes.into_iter().enumerate() {
         let window = Window { kernel, stride, padding: Padding { top, bottom, left, right } };
         let case = Case { window, size, channels, threads: 2, seed: seed as u64 };
-        agree(&case, Kind { residual: seed % 3, relu: seed % 2 == 0 }, seed % 2 == 1).unwrap();
+        agree(&case, Kind { images: 1 + seed % 2, residual: seed % 3, relu: seed % 2 == 0 }, seed % 2 == 1).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::numbers;
 use crate::nn::Network;
 use crate::nn::cpu::InstructionSet;
-use crate::nn::cpu::image::{Image, Job, Program};
+use crate::nn::cpu::images::{Images, Job, Program};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::graph::{Graph, Variant};
 use crate::nn::plan::Plan;
@@ -35,7 +35,7 @@ fn parameters(graph: &Graph) -> impl Fn(&str) -> Option<Vec<f32>> {
 fn run<T: Real>(program: &Program<T>, rgb: &[f64], decisions: Option<&[Vec<u8>]>) -> (Vec<f64>, Vec<Vec<u8>>) {
     let rgb: Vec<T> = rgb.iter().map(|value| T::from_f64(*value)).collect();
     let job = Job { program, threads: Threads(2) };
-    let mut image = Image::default();
+    let mut image = Images::default();
     job.forward(&mut image, &rgb, true, None);
     let kept = image.kept().to_vec();
     if let Some(decisions) = decisions {

@@ -1,10 +1,12 @@
-//! One image through a plan and back, in slots that are made once.
+//! Some images through a plan and back, in slots that are made once.
+//!
+//! The images go together, step by step: a step's weights are read once for all of them.
 
 use std::mem;
 use std::sync::OnceLock;
 
 use super::instruction_set::InstructionSet;
-use super::kernel::{Backward, Buffers, Forward, Residual, Source, Target, mask_bytes};
+use super::kernel::{Backward, Buffers, Forward, Residual, Source, Target, mask_bytes, part};
 use super::lanes;
 use super::layout::{Layout, Placement, ResidualGradient, View};
 use super::parallel::{Spares, Threads, at_least};
@@ -57,9 +59,10 @@ impl<T: Real> Ready<T> {
     }
 }
 
-/// Memory for one image: its values or gradients, and what forward keeps for backward.
+/// Memory for images: their values or gradients, and what forward keeps for backward.
 #[derive(Debug, Default)]
-pub struct Image<T> {
+pub struct Images<T> {
+    count: usize,
     slots: Vec<Vec<T>>,
     /// Per step: bits of a ReLU, or winners of a max pool.
     kept: Vec<Vec<u8>>,
@@ -67,63 +70,80 @@ pub struct Image<T> {
 }
 
 #[cfg(test)]
-impl<T> Image<T> {
+impl<T> Images<T> {
     /// What the ReLUs and maxima of the last forward pass decided.
     pub fn kept(&mut self) -> &mut [Vec<u8>] {
         &mut self.kept
     }
 }
 
-/// How one image is worked on.
+/// How images are worked on.
 #[derive(Clone, Copy)]
 pub struct Job<'a, T> {
     pub program: &'a Program<T>,
     pub threads: Threads,
 }
 
-fn source<'a, T>(slot: &'a [T], view: &View) -> Source<'a, T> {
-    Source { data: &slot[view.offset..], size: view.size, channels: view.channels, stride: view.stride }
+/// Bytes of a line of cache: where a slot begins, so that vectors seldom lie across two.
+const LINE: usize = 64;
+
+/// A slot's numbers, from the start of a line of cache on.
+fn aligned<T>(slot: &[T]) -> &[T] {
+    &slot[slot.as_ptr().align_offset(LINE).min(slot.len())..]
 }
 
-fn target<'a, T>(slot: &'a mut [T], view: &View) -> Target<'a, T> {
-    let end = view.offset + (view.pixels() - 1) * view.stride + view.channels;
-    Target { data: &mut slot[view.offset..end], stride: view.stride, size: view.size }
+/// The same, to be written.
+fn aligned_mut<T>(slot: &mut [T]) -> &mut [T] {
+    let start = slot.as_ptr().align_offset(LINE).min(slot.len());
+    &mut slot[start..]
+}
+
+fn source<'a, T>(slot: &'a [T], view: &View, images: usize) -> Source<'a, T> {
+    let data = &aligned(slot)[view.offset..];
+    Source { data, images, size: view.size, channels: view.channels, stride: view.stride }
+}
+
+fn target<'a, T>(slot: &'a mut [T], view: &View, images: usize) -> Target<'a, T> {
+    let end = view.offset + (images * view.pixels() - 1) * view.stride + view.channels;
+    Target { data: &mut aligned_mut(slot)[view.offset..end], images, stride: view.stride, size: view.size }
 }
 
 impl<T: Real> Job<'_, T> {
-    /// Runs the plan on `rgb`, `[side, side, 3]`; `keep` what [`Job::backward`] needs. `features` takes the value of the
-    /// last convolutional block, dense. Gives the logits.
-    pub fn forward(&self, image: &mut Image<T>, rgb: &[T], keep: bool, features: Option<&mut Vec<T>>) -> Vec<f64> {
+    /// Runs the plan on `rgb`, `[images, side, side, 3]`; `keep` what [`Job::backward`] needs. `features` takes the values of
+    /// the last convolutional block, dense. Gives the logits, `[images, classes]`.
+    pub fn forward(&self, images: &mut Images<T>, rgb: &[T], keep: bool, features: Option<&mut Vec<T>>) -> Vec<f64> {
         let mut features = features;
         let (plan, layout) = (&self.program.plan, &self.program.layout);
-        image.slots.resize_with(layout.slots.len(), Vec::new);
-        image.kept.resize_with(plan.steps.len(), Vec::new);
-        for (slot, length) in image.slots.iter_mut().zip(&layout.slots) {
-            at_least(slot, *length);
+        let count = rgb.len() / (plan.side * plan.side * 3);
+        images.count = count;
+        images.slots.resize_with(layout.slots.len(), Vec::new);
+        images.kept.resize_with(plan.steps.len(), Vec::new);
+        for (slot, length) in images.slots.iter_mut().zip(&layout.slots) {
+            at_least(slot, count * length + LINE / size_of::<T>());
         }
         for (id, place) in layout.steps.iter().enumerate() {
             // The target leaves its slot while it is written, so that the sources can be read beside it.
-            let mut slot = mem::take(&mut image.slots[place.value.slot]);
-            self.forward_step(id, image, target(&mut slot, &place.value), rgb, keep);
+            let mut slot = mem::take(&mut images.slots[place.value.slot]);
+            self.forward_step(id, images, target(&mut slot, &place.value, count), rgb, keep);
             if let Some(features) = features.as_mut().filter(|_| id == plan.features) {
-                **features = dense(source(&slot, &place.value));
+                **features = dense(source(&slot, &place.value, count));
             }
-            image.slots[place.value.slot] = slot;
+            images.slots[place.value.slot] = slot;
         }
         let last = &layout.steps[plan.steps.len() - 1].value;
-        dense(source(&image.slots[last.slot], last)).into_iter().map(Real::to_f64).collect()
+        dense(source(&images.slots[last.slot], last, count)).into_iter().map(Real::to_f64).collect()
     }
 
-    fn forward_step(&self, id: StepId, image: &mut Image<T>, target: Target<T>, rgb: &[T], keep: bool) {
+    fn forward_step(&self, id: StepId, images: &mut Images<T>, mut target: Target<T>, rgb: &[T], keep: bool) {
         let (step, threads) = (&self.program.plan.steps[id], self.threads);
         if matches!(step.operation, Operation::Concat) {
             // Its parts were written where they belong.
             return;
         }
-        let Image { slots, kept, spares } = image;
+        let Images { count, slots, kept, spares } = images;
         let value = |id: StepId| {
             let view = &self.program.layout.steps[id].value;
-            source(&slots[view.slot], view)
+            source(&slots[view.slot], view, *count)
         };
         let input = step.inputs.first().map(|&input| value(input));
         match (&step.operation, input) {
@@ -132,63 +152,78 @@ impl<T: Real> Job<'_, T> {
                 let residual = match convolution.residual {
                     None => Residual::None,
                     Some(_) if self.program.layout.steps[id].in_place => Residual::InPlace,
-                    Some(shortcut) => Residual::Image(value(shortcut)),
+                    Some(shortcut) => Residual::Images(value(shortcut)),
                 };
                 let mask = (keep && convolution.relu).then(|| {
                     let bytes = target.size[0] * target.size[1] * mask_bytes(convolution.bias.len());
-                    at_least(&mut kept[id], bytes)
+                    at_least(&mut kept[id], *count * bytes)
                 });
                 if let Some(ready) = &self.program.convolutions[id] {
                     ready.forward.run(input, target, residual, mask, (threads, spares));
                 }
             }
-            (Operation::MaxPool(window), Some(input)) if keep => {
-                let arguments = at_least(&mut kept[id], step.shape.iter().product());
-                pool::max_forward_with(window, input, target, arguments);
+            (Operation::MaxPool(window), Some(input)) => {
+                let outputs = step.shape.iter().product();
+                let arguments = if keep { at_least(&mut kept[id], *count * outputs) } else { &mut [] };
+                for image in 0..*count {
+                    let (input, target) = (input.image(image), target.image(image));
+                    if keep {
+                        let arguments = &mut arguments[image * outputs..][..outputs];
+                        pool::max_forward_with(window, input, target, arguments);
+                    } else {
+                        pool::max_forward(window, input, target, threads);
+                    }
+                }
             }
-            (Operation::MaxPool(window), Some(input)) => pool::max_forward(window, input, target, threads),
             (Operation::AvgPool { window, count_padding }, Some(input)) => {
-                pool::average_forward((window, *count_padding), input, target, threads);
+                for image in 0..*count {
+                    let (input, target) = (input.image(image), target.image(image));
+                    pool::average_forward((window, *count_padding), input, target, threads);
+                }
             }
-            (Operation::GlobalAvgPool, Some(input)) => pool::global_forward(input, target),
+            (Operation::GlobalAvgPool, Some(input)) => {
+                (0..*count).for_each(|image| pool::global_forward(input.image(image), target.image(image)));
+            }
             // Only preprocessing has no input.
             (Operation::Concat, _) | (_, None) => {}
         }
     }
 
-    /// After [`Job::forward`] that kept: sends `cotangent`, by the logits, back to the value of step `to`, and gives the
-    /// gradient there, dense.
-    pub fn backward(&self, image: &mut Image<T>, cotangent: &[f64], to: StepId) -> Vec<T> {
+    /// After [`Job::forward`] that kept: sends `cotangents`, by the logits, `[images, classes]`, back to the value of step
+    /// `to`, and gives the gradients there, dense.
+    pub fn backward(&self, images: &mut Images<T>, cotangents: &[f64], to: StepId) -> Vec<T> {
         let (plan, layout) = (&self.program.plan, &self.program.layout);
         let last = plan.steps.len() - 1;
         let seed = &layout.steps[last].gradient;
-        for (value, cotangent) in image.slots[seed.slot][seed.offset..].iter_mut().zip(cotangent) {
-            *value = T::from_f64(*cotangent);
+        let seeds = target(&mut images.slots[seed.slot], seed, images.count);
+        for (logits, cotangents) in seeds.data.chunks_mut(seed.stride).zip(cotangents.chunks_exact(seed.channels)) {
+            logits.iter_mut().zip(cotangents).for_each(|(value, cotangent)| *value = T::from_f64(*cotangent));
         }
         for id in (to + 1..=last).rev() {
             let view = layout.steps[id].gradient;
-            let mut own = mem::take(&mut image.slots[view.slot]);
-            self.backward_step(id, image, &mut own);
-            image.slots[view.slot] = own;
+            let mut own = mem::take(&mut images.slots[view.slot]);
+            self.backward_step(id, images, &mut own);
+            images.slots[view.slot] = own;
         }
         let view = &layout.steps[to].gradient;
-        let gradient = dense(source(&image.slots[view.slot], view));
+        let gradient = dense(source(&images.slots[view.slot], view, images.count));
         match &plan.steps[to].operation {
             Operation::Preprocess(affine) => preprocess_backward(affine, &gradient),
             _ => gradient,
         }
     }
 
-    fn backward_step(&self, id: StepId, image: &mut Image<T>, own: &mut [T]) {
+    fn backward_step(&self, id: StepId, images: &mut Images<T>, own: &mut [T]) {
         let (step, place, threads) = (&self.program.plan.steps[id], &self.program.layout.steps[id], self.threads);
-        let Image { slots, kept, spares } = image;
+        let Images { count, slots, kept, spares } = images;
+        let count = *count;
         if let Operation::Convolution(convolution) = &step.operation {
-            self.before_convolution(convolution, place, own, &kept[id], slots);
+            self.before_convolution((convolution, place), (own, count), &kept[id], slots);
         }
         // The gradients of a concatenation's parts are parts of its own.
         let (Some(&input), false) = (step.inputs.first(), matches!(step.operation, Operation::Concat)) else { return };
         let view = &self.program.layout.steps[input].gradient;
-        let (source, target) = (source(own, &place.gradient), target(&mut slots[view.slot], view));
+        let (source, mut target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
         let accumulate = place.accumulate;
         match &step.operation {
             Operation::Convolution(convolution) => {
@@ -198,12 +233,24 @@ impl<T: Real> Job<'_, T> {
                 }
             }
             Operation::MaxPool(window) => {
-                pool::max_backward(window, source, &kept[id], target, accumulate, threads);
+                let outputs = step.shape.iter().product();
+                for image in 0..count {
+                    let (source, target) = (source.image(image), target.image(image));
+                    let arguments = part(&kept[id], image, outputs);
+                    pool::max_backward(window, source, arguments, target, accumulate, threads);
+                }
             }
             Operation::AvgPool { window, count_padding } => {
-                pool::average_backward((window, *count_padding), source, target, accumulate, threads);
+                for image in 0..count {
+                    let (source, target) = (source.image(image), target.image(image));
+                    pool::average_backward((window, *count_padding), source, target, accumulate, threads);
+                }
             }
-            Operation::GlobalAvgPool => pool::global_backward(source, target, accumulate, threads),
+            Operation::GlobalAvgPool => {
+                for image in 0..count {
+                    pool::global_backward(source.image(image), target.image(image), accumulate, threads);
+                }
+            }
             Operation::Concat | Operation::Preprocess(_) => {}
         }
     }
@@ -211,23 +258,22 @@ impl<T: Real> Job<'_, T> {
     /// Through the ReLU, then the residual's share.
     fn before_convolution(
         &self,
-        convolution: &Convolution<T>,
-        place: &Placement,
-        own: &mut [T],
+        (convolution, place): (&Convolution<T>, &Placement),
+        (own, images): (&mut [T], usize),
         mask: &[u8],
         slots: &mut [Vec<T>],
     ) {
         let channels = place.gradient.channels;
         if convolution.relu {
-            apply_mask(&mut target(own, &place.gradient), channels, mask, self.threads);
+            apply_mask(&mut target(own, &place.gradient, images), channels, mask, self.threads);
         }
         let Some(shortcut) = convolution.residual else { return };
         if place.residual == ResidualGradient::Aliased {
             return;
         }
         let view = &self.program.layout.steps[shortcut].gradient;
-        let own = source(own, &place.gradient);
-        let rows = target(&mut slots[view.slot], view).data.chunks_mut(view.stride);
+        let own = source(own, &place.gradient, images);
+        let rows = target(&mut slots[view.slot], view, images).data.chunks_mut(view.stride);
         for (pixel, row) in rows.enumerate() {
             let gradient = &own.data[pixel * own.stride..][..channels];
             match place.residual {
@@ -250,9 +296,9 @@ fn apply_mask<T: Real>(target: &mut Target<T>, channels: usize, mask: &[u8], thr
     });
 }
 
-/// An image's numbers without gaps.
+/// Images' numbers without gaps.
 fn dense<T: Real>(source: Source<T>) -> Vec<T> {
-    let pixels = source.size[0] * source.size[1];
+    let pixels = source.images * source.size[0] * source.size[1];
     let rows = source.data.chunks(source.stride).take(pixels);
     rows.flat_map(|row| row[..source.channels].iter().copied()).collect()
 }
