@@ -6,9 +6,9 @@ use std::mem;
 use std::sync::OnceLock;
 
 use super::instruction_set::InstructionSet;
-use super::kernel::{Backward, Buffers, Forward, Residual, Source, Target, mask_bytes, part};
+use super::kernel::{Backward, Bits, BitsMut, Buffers, Forward, Residual, Source, Target, part, through_relu};
 use super::lanes;
-use super::layout::{Layout, Placement, ResidualGradient, View};
+use super::layout::{BitsPlace, Layout, Placement, ResidualGradient, View};
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
 use super::turned::Turned;
@@ -64,7 +64,7 @@ impl<T: Real> Ready<T> {
 pub struct Images<T> {
     count: usize,
     slots: Vec<Vec<T>>,
-    /// Per step: bits of a ReLU, or winners of a max pool.
+    /// Per step: bits of ReLUs, or winners of a max pool.
     kept: Vec<Vec<u8>>,
     spares: Spares<Buffers<T>>,
 }
@@ -154,12 +154,13 @@ impl<T: Real> Job<'_, T> {
                     Some(_) if self.program.layout.steps[id].in_place => Residual::InPlace,
                     Some(shortcut) => Residual::Images(value(shortcut)),
                 };
-                let mask = (keep && convolution.relu).then(|| {
-                    let bytes = target.size[0] * target.size[1] * mask_bytes(convolution.bias.len());
-                    at_least(&mut kept[id], *count * bytes)
+                let bits = (keep && convolution.relu).then(|| {
+                    let BitsPlace { holder, offset, stride } = self.program.layout.steps[id].bits;
+                    let bits = set(&mut kept[holder], *count * target.size[0] * target.size[1] * stride);
+                    BitsMut { data: &mut bits[offset..], stride }
                 });
                 if let Some(ready) = &self.program.convolutions[id] {
-                    ready.forward.run(input, target, residual, mask, (threads, spares));
+                    ready.forward.run(input, target, residual, bits, (threads, spares));
                 }
             }
             (Operation::MaxPool(window), Some(input)) => {
@@ -202,7 +203,7 @@ impl<T: Real> Job<'_, T> {
         for id in (to + 1..=last).rev() {
             let view = layout.steps[id].gradient;
             let mut own = mem::take(&mut images.slots[view.slot]);
-            self.backward_step(id, images, &mut own);
+            self.backward_step((id, to), images, &mut own);
             images.slots[view.slot] = own;
         }
         let view = &layout.steps[to].gradient;
@@ -213,12 +214,17 @@ impl<T: Real> Job<'_, T> {
         }
     }
 
-    fn backward_step(&self, id: StepId, images: &mut Images<T>, own: &mut [T]) {
+    fn backward_step(&self, (id, to): (StepId, StepId), images: &mut Images<T>, own: &mut [T]) {
         let (step, place, threads) = (&self.program.plan.steps[id], &self.program.layout.steps[id], self.threads);
         let Images { count, slots, kept, spares } = images;
         let count = *count;
+        let bits = |id: StepId| {
+            let BitsPlace { holder, offset, stride } = self.program.layout.steps[id].bits;
+            Bits { data: &kept[holder][offset..], stride }
+        };
         if let Operation::Convolution(convolution) = &step.operation {
-            self.before_convolution((convolution, place), (own, count), &kept[id], slots);
+            let bits = (convolution.relu && !place.completed).then(|| bits(id));
+            self.before_convolution((convolution, place), (own, count), bits, slots);
         }
         // The gradients of a concatenation's parts are parts of its own.
         let (Some(&input), false) = (step.inputs.first(), matches!(step.operation, Operation::Concat)) else { return };
@@ -229,7 +235,9 @@ impl<T: Real> Job<'_, T> {
             Operation::Convolution(convolution) => {
                 if let Some(ready) = &self.program.convolutions[id] {
                     let backward = ready.backward(convolution, target.size, self.program.set);
-                    backward.run(source, target, accumulate, (threads, spares));
+                    // What was asked for is the gradient after the ReLU.
+                    let bits = (place.completes && input > to).then(|| bits(input));
+                    backward.run(source, target, accumulate, bits, (threads, spares));
                 }
             }
             Operation::MaxPool(window) => {
@@ -255,17 +263,17 @@ impl<T: Real> Job<'_, T> {
         }
     }
 
-    /// Through the ReLU, then the residual's share.
+    /// Through the ReLU, if it has not been, then the residual's share.
     fn before_convolution(
         &self,
         (convolution, place): (&Convolution<T>, &Placement),
         (own, images): (&mut [T], usize),
-        mask: &[u8],
+        bits: Option<Bits>,
         slots: &mut [Vec<T>],
     ) {
         let channels = place.gradient.channels;
-        if convolution.relu {
-            apply_mask(&mut target(own, &place.gradient, images), channels, mask, self.threads);
+        if let Some(bits) = bits {
+            through_relu(target(own, &place.gradient, images), channels, bits, self.threads);
         }
         let Some(shortcut) = convolution.residual else { return };
         if place.residual == ResidualGradient::Aliased {
@@ -284,16 +292,12 @@ impl<T: Real> Job<'_, T> {
     }
 }
 
-/// Nought wherever the ReLU had cut off: the gradient before it.
-fn apply_mask<T: Real>(target: &mut Target<T>, channels: usize, mask: &[u8], threads: Threads) {
-    let (stride, bytes) = (target.stride, mask_bytes(channels));
-    let [_, width] = target.size;
-    threads.chunks(target.data, width * stride, |row, line| {
-        let masks = mask[row * width * bytes..].chunks_exact(bytes);
-        for (pixel, mask) in line.chunks_mut(stride).zip(masks) {
-            lanes::apply_mask(&mut pixel[..channels], mask);
-        }
-    });
+/// So many bytes of bits, all set where none were before: what no ReLU writes has not been cut off.
+fn set(bits: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if bits.len() < bytes {
+        bits.resize(bytes, u8::MAX);
+    }
+    &mut bits[..bytes]
 }
 
 /// Images' numbers without gaps.

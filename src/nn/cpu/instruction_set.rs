@@ -21,6 +21,9 @@ pub enum InstructionSet {
     /// Packed kernels in 256-bit vectors with fused multiply-add, f32 only; f64 stays portable.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same kernels in 128-bit vectors of 64-bit ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl InstructionSet {
@@ -29,6 +32,8 @@ impl InstructionSet {
         Self::Portable,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
     ];
 
     /// As in `DIARET_ISA`.
@@ -37,6 +42,8 @@ impl InstructionSet {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
         }
     }
 
@@ -46,6 +53,8 @@ impl InstructionSet {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "NEON",
         }
     }
 
@@ -55,6 +64,8 @@ impl InstructionSet {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => packed::Avx2::new().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => packed::Neon::new().is_some(),
         }
     }
 

@@ -6,8 +6,26 @@ use std::fmt::Debug;
 use super::lanes;
 use super::packed::Workspace;
 use super::parallel::{Spares, Threads};
+use crate::nn::real::Real;
 
-/// Bytes of the mask of a pixel.
+/// Bits of a ReLU, pixel after pixel: one for each channel, set where its value was positive. `data` begins with channel 0 of
+/// pixel 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Bits<'a> {
+    pub data: &'a [u8],
+    /// Bytes between two pixels.
+    pub stride: usize,
+}
+
+/// The same, to be written.
+#[derive(Debug)]
+pub struct BitsMut<'a> {
+    pub data: &'a mut [u8],
+    /// Bytes between two pixels.
+    pub stride: usize,
+}
+
+/// Bytes of the bits of a pixel.
 pub fn mask_bytes(channels: usize) -> usize {
     channels.div_ceil(lanes::MASK)
 }
@@ -86,14 +104,13 @@ pub type Workers<'a, T> = (Threads, &'a Spares<Buffers<T>>);
 
 /// A convolution, ready to run.
 pub trait Forward<T: Clone>: Debug + Send + Sync {
-    /// `target = relu(conv(source) + bias + residual)`, image by image; `mask` gets a bit for each positive value, pixel after
-    /// pixel.
+    /// `target = relu(conv(source) + bias + residual)`, image by image; `bits` gets those of the ReLU.
     fn run(
         &self,
         source: Source<T>,
         target: Target<T>,
         residual: Residual<T>,
-        mask: Option<&mut [u8]>,
+        bits: Option<BitsMut>,
         workers: Workers<T>,
     );
 
@@ -103,8 +120,9 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
 
 /// A convolution's gradient by its input, ready to run.
 pub trait Backward<T>: Debug + Send + Sync {
-    /// The gradient by the input (into `target`, or added to it) from that by the output (`source`, already masked).
-    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, workers: Workers<T>);
+    /// The gradient by the input (into `target`, or added to it) from that by the output (`source`, already through its
+    /// ReLU). With `bits` the sum then goes through the ReLU that the input came out of.
+    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, bits: Option<Bits>, workers: Workers<T>);
 }
 
 /// Where a window goes, in each of some images.
@@ -124,4 +142,15 @@ impl Sweep {
         let [height, width] = self.grid;
         [pixel / (height * width), pixel / width % height, pixel % width]
     }
+}
+
+/// Nought wherever a ReLU had cut off: the gradient before it, from that after it.
+pub fn through_relu<T: Real>(target: Target<T>, channels: usize, bits: Bits, threads: Threads) {
+    let Target { data, stride, size: [_, width], .. } = target;
+    threads.chunks(data, width * stride, |row, line| {
+        let bits = bits.data[row * width * bits.stride..].chunks(bits.stride);
+        for (pixel, bits) in line.chunks_mut(stride).zip(bits) {
+            lanes::apply_mask(&mut pixel[..channels], bits);
+        }
+    });
 }

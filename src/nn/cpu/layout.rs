@@ -5,6 +5,8 @@
 //! afterwards. A slot is used again as soon as its last reader has run, so that the memory of an image is that of the
 //! widest place in the network and not of its length.
 
+use super::kernel::mask_bytes;
+use super::lanes::MASK;
 use crate::nn::NnError;
 use crate::nn::plan::{Operation, Plan, Step, StepId};
 use crate::nn::real::Real;
@@ -49,6 +51,23 @@ pub struct Placement {
     pub accumulate: bool,
     /// What happens to the gradient of the residual.
     pub residual: ResidualGradient,
+    /// Where the bits of its ReLU lie, if it has one.
+    pub bits: BitsPlace,
+    /// Whether the gradient of its (first) input is complete after this step, so that it can go through the input's ReLU.
+    pub completes: bool,
+    /// Whether the gradient of its value has been through its ReLU when this step's turn comes.
+    pub completed: bool,
+}
+
+/// Where bits lie: those of a concatenation's parts side by side, as their values do.
+#[derive(Clone, Copy, Debug)]
+pub struct BitsPlace {
+    /// The step that keeps them.
+    pub holder: StepId,
+    /// The first byte of a pixel.
+    pub offset: usize,
+    /// Bytes between two pixels.
+    pub stride: usize,
 }
 
 /// Placement of all steps, and the slots' lengths in numbers.
@@ -66,6 +85,8 @@ impl Layout {
         let forward = place_values(&plan.steps, &roots, &mut slots);
         slots.holders.fill(0);
         let backward = place_gradients(&plan.steps, &roots, &mut slots);
+        let completing: Vec<Option<StepId>> =
+            (0..plan.steps.len()).map(|id| completing(&plan.steps, &roots, id)).collect();
         let view = |step: StepId, slot: usize| {
             let [height, width, channels] = plan.steps[step].shape;
             let (root, offset) = roots.of[step];
@@ -81,6 +102,9 @@ impl Layout {
                     in_place,
                     accumulate: gradient.accumulate,
                     residual: gradient.residual,
+                    bits: bits(&plan.steps, &roots, step),
+                    completes: plan.steps[step].inputs.first().is_some_and(|&input| completing[input] == Some(step)),
+                    completed: completing[root].is_some(),
                 }
             })
             .collect();
@@ -146,6 +170,35 @@ fn residual<T>(step: &Step<T>) -> Option<StepId> {
         Operation::Convolution(convolution) => convolution.residual,
         _ => None,
     }
+}
+
+/// Where the bits of a step's ReLU lie: side by side in a concatenation, if every part begins with a whole byte.
+fn bits<T>(steps: &[Step<T>], roots: &Roots, id: StepId) -> BitsPlace {
+    let (root, channel) = roots.of[id];
+    if together(roots, root) {
+        BitsPlace { holder: root, offset: channel / MASK, stride: mask_bytes(steps[root].shape[2]) }
+    } else {
+        BitsPlace { holder: id, offset: 0, stride: mask_bytes(steps[id].shape[2]) }
+    }
+}
+
+fn together(roots: &Roots, root: StepId) -> bool {
+    roots.of.iter().all(|&(of, channel)| of != root || channel.is_multiple_of(MASK))
+}
+
+/// The convolution after whose turn, on the way back, the gradient of image `root` is complete and can go through the ReLUs
+/// that it came out of: the image's first reader, if there is a ReLU and its bits lie together.
+fn completing<T>(steps: &[Step<T>], roots: &Roots, root: StepId) -> Option<StepId> {
+    let has_relu = |step: &Step<T>| matches!(&step.operation, Operation::Convolution(convolution) if convolution.relu);
+    let parts = roots.of.iter().zip(steps).filter(|((of, _), _)| *of == root);
+    if !parts.into_iter().any(|(_, step)| has_relu(step)) || !together(roots, root) {
+        return None;
+    }
+    let is_reader =
+        |step: &Step<T>| !matches!(step.operation, Operation::Concat) && reads(step).any(|read| read == root);
+    let first = steps.iter().position(is_reader)?;
+    let is_input = steps[first].inputs.first() == Some(&root);
+    (is_input && matches!(steps[first].operation, Operation::Convolution(_))).then_some(first)
 }
 
 /// Slots while steps are walked through.

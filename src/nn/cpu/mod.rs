@@ -18,7 +18,10 @@ mod instruction_set;
 mod kernel;
 mod lanes;
 mod layout;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports, unused_variables, reason = "no vectors yet"))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports, unused_variables, reason = "no vectors yet")
+)]
 mod packed;
 mod parallel;
 pub mod peak;

@@ -7,7 +7,7 @@
 //! for whatever else the machine does can only make a try slower.
 
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ struct Kind {
 pub fn peak(threads: usize) -> Peak {
     let threads = threads.max(1);
     let rates = kinds().into_iter().map(|kind| {
-        let best = (0..TRIES).map(|_| seconds(threads, kind.run)).fold(f64::INFINITY, f64::min);
+        let best = seconds(threads, kind.run);
         let operations = (2 * kind.lanes * CHAINS * STEPS * threads) as f64;
         Peak { threads, instructions: kind.name.to_owned(), gflops: operations / best / 1e9 }
     });
@@ -52,23 +52,35 @@ pub fn peak(threads: usize) -> Peak {
     rates.fold(none, |best, rate| if rate.gflops > best.gflops { rate } else { best })
 }
 
-/// From the moment at which all threads stand ready until the last is done.
+/// The shortest time from the moment at which all threads stand ready until the last is done.
+///
+/// The same threads try again and again and wait awake for each other: a thread that sleeps is woken too late, and one that
+/// has just begun may share a core with another for longer than a try takes.
 fn seconds(threads: usize, run: fn()) -> f64 {
-    let barrier = Barrier::new(threads);
-    let one = || {
-        barrier.wait();
-        let begun = Instant::now();
-        run();
-        (begun, Instant::now())
+    let arrived = AtomicUsize::new(0);
+    let one = || -> Vec<(Instant, Instant)> {
+        let attempt = |round: usize| {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            while arrived.load(Ordering::SeqCst) < (round + 1) * threads {
+                std::hint::spin_loop();
+            }
+            let begun = Instant::now();
+            run();
+            (begun, Instant::now())
+        };
+        (0..TRIES).map(attempt).collect()
     };
-    let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+    let times: Vec<Vec<(Instant, Instant)>> = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
         let own = one();
         others.into_iter().filter_map(|thread| thread.join().ok()).chain([own]).collect()
     });
-    let begun = times.iter().map(|&(begun, _)| begun).min();
-    let ended = times.iter().map(|&(_, ended)| ended).max();
-    begun.zip(ended).map_or(f64::INFINITY, |(begun, ended)| (ended - begun).as_secs_f64())
+    let of_round = |round: usize| {
+        let begun = times.iter().map(|rounds| rounds[round].0).min();
+        let ended = times.iter().map(|rounds| rounds[round].1).max();
+        begun.zip(ended).map_or(f64::INFINITY, |(begun, ended)| (ended - begun).as_secs_f64())
+    };
+    (0..TRIES).map(of_round).fold(f64::INFINITY, f64::min)
 }
 
 /// What this processor has.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::CpuExecutor;
-use super::kernel::{Backward, Forward, Residual, Source, Target, mask_bytes};
+use super::kernel::{Backward, BitsMut, Forward, Residual, Source, Target, mask_bytes};
 use super::layout::Layout;
 use super::parallel::{Spares, Threads};
 use super::pool;
@@ -194,7 +194,8 @@ proptest! {
         let mut mask = vec![0; size[0] * size[1] * mask_bytes(outputs)];
         let ours = into_wider((1, size), outputs, 0.5, |target| {
             let workers = (Threads(case.threads), &Spares::default());
-            convolution.run(case.source(&image), target, residual, Some(&mut mask), workers);
+            let bits = BitsMut { data: &mut mask, stride: mask_bytes(outputs) };
+            convolution.run(case.source(&image), target, residual, Some(bits), workers);
         });
         close(&ours, &expected, 1e-12)?;
         for (place, value) in expected.iter().enumerate().filter(|_| relu) {
@@ -214,7 +215,7 @@ proptest! {
             let source = Source { data: &weights, images: 1, size, channels: outputs, stride: outputs };
             let workers = (Threads(case.threads), &Spares::default());
             let turned = Turned::new(convolution.window, &convolution.kernel, outputs);
-            Backward::run(&turned, source, target, accumulate, workers);
+            Backward::run(&turned, source, target, accumulate, None, workers);
         });
         check_gradient(&case, &gradient, if accumulate { before } else { 0.0 }, |image| {
             let workers = (Threads(1), &Spares::default());

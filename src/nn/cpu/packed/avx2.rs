@@ -1,38 +1,25 @@
 //! 256-bit vectors with fused multiply-add: Intel since Haswell, AMD since Zen.
 
 use std::arch::x86_64::{
-    __m256, _CMP_GT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    __m256, _CMP_GT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmp_ps,
+    _mm256_cmpeq_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_movemask_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
 };
 use std::ops::RangeInclusive;
 
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
-use super::vector::{Engine, Vector};
+use super::vector::{Engine, Vector, vector_functions};
 
 /// Eight f32.
 #[derive(Clone, Copy)]
 struct Eight(__m256);
 
-/// Writes the functions of a vector: each a few instructions that AVX2 and FMA have.
-macro_rules! vector {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty $body:block)*) => {
-        $(
-            #[inline(always)]
-            #[allow(clippy::inline_always, reason = "instructions, not calls")]
-            unsafe fn $name($($arg: $kind),*) -> $result {
-                // SAFETY: the trait's contract: AVX2 and FMA are there, pointers are valid.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
 impl Vector for Eight {
     const LANES: usize = 8;
 
-    vector! {
+    vector_functions! {
         zero() -> Self { Self(_mm256_setzero_ps()) }
         splat(value: f32) -> Self { Self(_mm256_set1_ps(value)) }
         load(from: *const f32) -> Self { Self(_mm256_loadu_ps(from)) }
@@ -43,6 +30,11 @@ impl Vector for Eight {
         relu(self: Self) -> (Self, u32) {
             let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps());
             (Self(_mm256_and_ps(self.0, positive)), _mm256_movemask_ps(positive) as u32)
+        }
+        keep(self: Self, bits: u32) -> Self {
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits as i32), lanes), lanes);
+            Self(_mm256_and_ps(self.0, _mm256_castsi256_ps(set)))
         }
     }
 }

@@ -7,7 +7,9 @@ use super::image::{Fused, Output, View};
 use super::scheme::Scheme;
 use super::vector::Engine;
 use super::winograd::Winograd;
-use crate::nn::cpu::kernel::{Backward, Forward, Residual, Source, Sweep, Target, Workers, mask_bytes};
+use crate::nn::cpu::kernel::{
+    Backward, Bits, BitsMut, Forward, Residual, Source, Sweep, Target, Workers, through_relu,
+};
 use crate::nn::cpu::parallel::{Shared, Threads, at_least};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::Window;
@@ -81,7 +83,7 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         source: Source<f32>,
         Target { data, images, stride, size }: Target<f32>,
         residual: Residual<f32>,
-        mask: Option<&mut [u8]>,
+        bits: Option<BitsMut>,
         workers: Workers<f32>,
     ) {
         let add = matches!(residual, Residual::InPlace);
@@ -92,7 +94,8 @@ impl<E: Engine> Forward<f32> for Packed<E> {
                 Residual::None | Residual::InPlace => None,
             },
             relu: self.relu,
-            bits: mask.map(|mask| Shared::new(mask, mask_bytes(self.outputs))),
+            bits: bits.map(|BitsMut { data, stride }| Shared::new(data, stride)),
+            through: None,
         };
         let sweep = self.sweep(size);
         assert_eq!(source.channels, self.channels);
@@ -162,12 +165,22 @@ impl<E: Engine> PackedGradient<E> {
 }
 
 impl<E: Engine> Backward<f32> for PackedGradient<E> {
-    fn run(&self, source: Source<f32>, target: Target<f32>, accumulate: bool, workers: Workers<f32>) {
+    fn run(
+        &self,
+        source: Source<f32>,
+        target: Target<f32>,
+        accumulate: bool,
+        bits: Option<Bits>,
+        workers: Workers<f32>,
+    ) {
         let Target { data, images, stride, size } = target;
         let Turned { stride: step, inputs, .. } = self.turned;
         if self.turned.leaves_gaps() && !accumulate {
             clear(data, stride, inputs, workers.0);
         }
+        // Fused where each pixel is written once; else the whole image goes through the ReLU in the end.
+        let fuses = !self.turned.leaves_gaps() && self.turned.groups.iter().all(|group| group.phases.len() == 1);
+        let fused = Fused { through: bits.filter(|_| fuses), ..Fused::default() };
         for (group, product) in self.turned.groups.iter().zip(&self.groups) {
             let sweep = group.sweep(size, step);
             if sweep.grid.contains(&0) {
@@ -176,7 +189,7 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
             let view = view(source);
             if let [phase] = *group.phases {
                 let output = Output { target: Shared::new(data, stride), images, size, step, phase, add: accumulate };
-                product.run(&view, &sweep, &output, &Fused::default(), workers);
+                product.run(&view, &sweep, &output, &fused, workers);
             } else {
                 workers.1.with(|buffers| {
                     let columns = inputs * group.phases.len();
@@ -189,6 +202,9 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
                     self.turned.scatter(group, spare, target, accumulate, workers.0);
                 });
             }
+        }
+        if let Some(bits) = bits.filter(|_| !fuses) {
+            through_relu(Target { data, images, stride, size }, inputs, bits, workers.0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::aligned::Aligned;
 use super::product::{Beside, Columns, Finish};
-use crate::nn::cpu::kernel::Sweep;
+use crate::nn::cpu::kernel::{Bits, Sweep};
 use crate::nn::cpu::parallel::Shared;
 
 /// Images that windows slide over.
@@ -58,6 +58,8 @@ pub struct Fused<'a> {
     pub relu: bool,
     /// Takes a bit for each positive value.
     pub bits: Option<Shared<u8>>,
+    /// Bits of the output's pixels: what has none set becomes nought, at last.
+    pub through: Option<Bits<'a>>,
 }
 
 impl Output {
@@ -76,6 +78,9 @@ impl Output {
         if let Some(bits) = &fused.bits {
             bits.rectangle(&(last..last + 1), &(0..columns.div_ceil(8)));
         }
+        if let Some(bits) = fused.through {
+            assert!(last * bits.stride + columns.div_ceil(8) <= bits.data.len(), "bits that end too early");
+        }
     }
 
     /// Some columns from `first` on, for blocks of the depth that may be the first and the last.
@@ -84,8 +89,11 @@ impl Output {
             fused.residual.map(|(image, stride)| Beside { start: image.as_ptr().wrapping_add(first), stride });
         let bits = fused.bits.as_ref();
         let bits = bits.map(|bits| Beside { start: bits.start().wrapping_add(first / 8), stride: bits.stride() });
+        let through = fused.through;
+        let through =
+            through.map(|bits| Beside { start: bits.data.as_ptr().wrapping_add(first / 8), stride: bits.stride });
         let panel = bias.panel(first);
-        let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, bits };
+        let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, bits, through };
         Columns {
             target: self.target.start().wrapping_add(first),
             stride: self.target.stride(),

@@ -35,6 +35,8 @@ pub struct Finish {
     pub relu: bool,
     /// Takes the bits of a ReLU.
     pub bits: Option<Beside<*mut u8>>,
+    /// Bits of another ReLU: where none is set the sum becomes nought.
+    pub through: Option<Beside<*const u8>>,
 }
 
 /// Where the columns of a panel go.
@@ -169,6 +171,15 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
                 if let Some(mask) = &finish.bits {
                     let to = mask.start.add(place * mask.stride);
                     to.copy_from_nonoverlapping(bits.to_le_bytes().as_ptr(), count.div_ceil(8));
+                }
+            }
+            if let Some(through) = &finish.through {
+                let mut bits = [0; size_of::<u64>()];
+                let from = through.start.add(place * through.stride);
+                bits.as_mut_ptr().copy_from_nonoverlapping(from, count.div_ceil(8));
+                let bits = u64::from_le_bytes(bits);
+                for vector in 0..VECTORS {
+                    sums[vector] = sums[vector].keep((bits >> (vector * V::LANES)) as u32);
                 }
             }
         }

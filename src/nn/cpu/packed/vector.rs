@@ -30,7 +30,24 @@ pub trait Vector: Copy {
     unsafe fn fma(self, factor: Self, summand: Self) -> Self;
     /// `self` where it is above nought, else nought; and a bit for each lane that is.
     unsafe fn relu(self) -> (Self, u32);
+    /// `self` in the lanes whose bit is set, else nought; bits beyond the lanes do not matter.
+    unsafe fn keep(self, bits: u32) -> Self;
 }
+
+/// Writes the functions of a vector: each a few instructions of its set.
+macro_rules! vector_functions {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty $body:block)*) => {
+        $(
+            #[inline(always)]
+            #[allow(clippy::inline_always, reason = "instructions, not calls")]
+            unsafe fn $name($($arg: $kind),*) -> $result {
+                // SAFETY: the trait's contract: its instructions are there, pointers are valid.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+pub(super) use vector_functions;
 
 /// The loops of this room, compiled for an instruction set.
 ///

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::product::{Output, Sink, Tile, multiply};
-use crate::nn::cpu::kernel::{Backward, Forward, Residual, Source, Sweep, Target, Workers, mask_bytes};
+use crate::nn::cpu::kernel::{
+    Backward, Bits, BitsMut, Forward, Residual, Source, Sweep, Target, Workers, mask_bytes, through_relu,
+};
 use crate::nn::cpu::lanes;
 use crate::nn::cpu::parallel::{Shared, at_least};
 use crate::nn::cpu::turned::Turned;
@@ -18,15 +20,15 @@ impl<T: Real> Forward<T> for Convolution<T> {
         source: Source<T>,
         mut target: Target<T>,
         residual: Residual<T>,
-        mask: Option<&mut [u8]>,
+        bits: Option<BitsMut>,
         workers: Workers<T>,
     ) {
         let Window { kernel, stride, padding } = self.window;
         let origin = [-(padding.top as isize), -(padding.left as isize)];
         let sweep = Sweep { kernel, stride, origin, grid: target.size };
         let channels = self.bias.len();
-        let bytes = target.size[0] * target.size[1] * mask_bytes(channels);
-        let mut masks = mask.map(|mask| mask.chunks_exact_mut(bytes));
+        let mut bits =
+            bits.map(|BitsMut { data, stride }| (data.chunks_mut(target.size[0] * target.size[1] * stride), stride));
         for image in 0..source.images {
             let Target { data, stride, .. } = target.image(image);
             let sink = Activate {
@@ -37,7 +39,7 @@ impl<T: Real> Forward<T> for Convolution<T> {
                 },
                 bias: &self.bias,
                 relu: self.relu,
-                mask: masks.as_mut().and_then(Iterator::next).map(|mask| Shared::new(mask, mask_bytes(channels))),
+                bits: bits.as_mut().and_then(|(bits, stride)| Some(Shared::new(bits.next()?, *stride))),
             };
             multiply(source.image(image), &sweep, (&self.kernel, channels), workers, &sink);
         }
@@ -53,7 +55,7 @@ struct Activate<'a, T> {
     residual: Residual<'a, T>,
     bias: &'a [T],
     relu: bool,
-    mask: Option<Shared<u8>>,
+    bits: Option<Shared<u8>>,
 }
 
 impl<T: Real> Sink<T> for Activate<'_, T> {
@@ -75,13 +77,13 @@ impl<T: Real> Sink<T> for Activate<'_, T> {
         let bias = &self.bias[tile.columns.clone()];
         let bytes = tile.columns.start / lanes::MASK..mask_bytes(tile.columns.end);
         for pixel in tile.pixels.clone() {
-            // SAFETY: tiles are disjoint, and their columns begin at whole bytes of the mask.
+            // SAFETY: tiles are disjoint, and their columns begin at whole bytes of the bits.
             let row = unsafe { self.target.row(pixel, &tile.columns) };
-            match &self.mask {
+            match &self.bits {
                 _ if !self.relu => lanes::add(row, bias),
                 None => lanes::add_relu(row, bias),
                 // SAFETY: as above.
-                Some(mask) => lanes::add_relu_mask(row, bias, unsafe { mask.row(pixel, &bytes) }),
+                Some(bits) => lanes::add_relu_mask(row, bias, unsafe { bits.row(pixel, &bytes) }),
             }
         }
     }
@@ -89,10 +91,13 @@ impl<T: Real> Sink<T> for Activate<'_, T> {
 
 /// The turned kernel as it is.
 impl<T: Real> Backward<T> for Turned<T> {
-    fn run(&self, source: Source<T>, mut target: Target<T>, accumulate: bool, workers: Workers<T>) {
+    fn run(&self, source: Source<T>, mut target: Target<T>, accumulate: bool, bits: Option<Bits>, workers: Workers<T>) {
         debug_assert_eq!(source.channels, self.outputs);
         for image in 0..source.images {
             self.run_one(source.image(image), target.image(image), accumulate, workers);
+        }
+        if let Some(bits) = bits {
+            through_relu(target, self.inputs, bits, workers.0);
         }
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{Case, cases, into_wider, numbers};
 use crate::nn::cpu::InstructionSet;
-use crate::nn::cpu::kernel::{Residual, Source, mask_bytes};
+use crate::nn::cpu::kernel::{Bits, BitsMut, Residual, Source, mask_bytes};
 use crate::nn::cpu::parallel::{Spares, Threads};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::{Graph, Op, Padding, Variant, Window};
@@ -17,7 +17,7 @@ use crate::nn::{Network, SIDE};
 /// Of the largest value: what f32 and another order of summation may change.
 const TOLERANCE: f64 = 2e-5;
 
-/// How many images, what is added, and whether something is cut off.
+/// How many images, what is added, and whether something is cut off: forward by a ReLU, on the way back by one's bits.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     images: usize,
@@ -64,7 +64,7 @@ fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, 
             source(&input, (kind.images, case.size), inputs),
             target,
             residual,
-            kind.relu.then_some(&mut mask),
+            kind.relu.then_some(BitsMut { data: &mut mask, stride: mask_bytes(outputs) }),
             workers,
         );
     });
@@ -73,14 +73,20 @@ fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, 
 }
 
 /// The gradient without gaps.
-fn backward<T: Real>(set: InstructionSet, case: &Case, images: usize, accumulate: bool) -> Vec<f64> {
+fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: bool) -> Vec<f64> {
+    let images = kind.images;
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
     let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs);
     let Convolution { window, kernel, .. } = convolution::<T>(case, false);
     let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
+    // With a byte between pixels that is another's.
+    let stride = mask_bytes(inputs) + 1;
+    let bits = numbers(case.seed ^ 5, images * case.size[0] * case.size[1] * stride);
+    let bits: Vec<u8> = bits.into_iter().map(|value| (value * 128.0) as i8 as u8).collect();
     let result = into_wider((images, case.size), inputs, T::from_f64(0.25), |target| {
         let workers = (Threads(case.threads), &Spares::default());
-        ready.run(source(&gradient, (images, size), outputs), target, accumulate, workers);
+        let bits = kind.relu.then_some(Bits { data: &bits, stride });
+        ready.run(source(&gradient, (images, size), outputs), target, accumulate, bits, workers);
     });
     result.into_iter().map(Real::to_f64).collect()
 }
@@ -96,7 +102,7 @@ fn close(ours: &[f64], truth: &[f64], what: &str) -> Result<(), String> {
 fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
     let truth = (
         forward::<f64>(InstructionSet::Portable, case, kind).0,
-        backward::<f64>(InstructionSet::Portable, case, kind.images, accumulate),
+        backward::<f64>(InstructionSet::Portable, case, kind, accumulate),
     );
     for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here()) {
         let (value, mask) = forward::<f32>(set, case, kind);
@@ -108,7 +114,7 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
                 return Err(format!("{set:?} {case:?}: bit {place} of {value}"));
             }
         }
-        let gradient = backward::<f32>(set, case, kind.images, accumulate);
+        let gradient = backward::<f32>(set, case, kind, accumulate);
         close(&gradient, &truth.1, &format!("{set:?} gradient {case:?} {kind:?} {accumulate}"))?;
     }
     Ok(())
