@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use diaret::attribution::convergence::distance;
+use diaret::nn::Network;
 use diaret::nn::weights::{Entry, Manifest};
 use safetensors::SafeTensors;
 use support::{diaret, sample, status, stderr};
@@ -45,7 +46,14 @@ fn rows() -> Vec<Row> {
 #[test]
 fn the_rows_of_the_table_are_honest() {
     let rows = rows();
-    assert!(!rows.is_empty(), "the weights have changed: run check-convergence again");
+    let networks: Vec<Network> = Manifest::read(&root().join("weights")).unwrap().networks.into_keys().collect();
+    for photograph in std::fs::read_dir(root().join("assets/samples")).unwrap() {
+        let file = photograph.unwrap().file_name().into_string().unwrap();
+        for network in networks.iter().filter(|_| file.ends_with(".jpg")) {
+            let is_there = rows.iter().any(|row| row.file == file && row.network == network.name());
+            assert!(is_there, "{file}, {network:?}: no row of these weights; run check-convergence");
+        }
+    }
     let beyond = |limit: f64| rows.iter().filter(|row| row.distance > limit * row.claim).count();
     assert!(20 * beyond(1.5) <= rows.len(), "{} of {} rows beyond 1.5 times their claim", beyond(1.5), rows.len());
     assert_eq!(beyond(2.5), 0, "rows beyond 2.5 times their claim");

@@ -108,6 +108,7 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             At::Input => 0,
             At::Features => plan.features,
         };
+        self.program.turn();
         let groups = self.each(images, |job, images, rgb| {
             let mut activation = Vec::new();
             let features = (at == At::Features).then_some(&mut activation);

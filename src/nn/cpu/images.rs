@@ -2,13 +2,18 @@
 //!
 //! The images go together, step by step: a step's weights are read once for all of them.
 
+use std::borrow::Cow;
 use std::mem;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
 
 use super::instruction_set::InstructionSet;
 use super::kernel::{Backward, Bits, BitsMut, Buffers, Forward, Residual, Source, Target, part, through_relu};
 use super::lanes;
 use super::layout::{BitsPlace, Layout, Placement, ResidualGradient, View};
+use super::memory;
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
 use super::turned::Turned;
@@ -26,6 +31,8 @@ pub struct Program<T> {
     set: InstructionSet,
     /// Per step.
     convolutions: Vec<Option<Ready<T>>>,
+    /// Whether all kernels are turned.
+    turned: AtomicBool,
 }
 
 /// A convolution and, once a gradient was asked for, its gradient.
@@ -33,6 +40,8 @@ pub struct Program<T> {
 struct Ready<T> {
     forward: Box<dyn Forward<T>>,
     backward: OnceLock<Box<dyn Backward<T>>>,
+    /// The kernel until it is turned, where forward cannot give it back.
+    kernel: Mutex<Option<Vec<T>>>,
 }
 
 impl<T: Real> Program<T> {
@@ -41,20 +50,42 @@ impl<T: Real> Program<T> {
         let layout = Layout::new(&plan)?;
         let ready = |step: &mut Step<T>| {
             let Operation::Convolution(convolution) = &mut step.operation else { return None };
+            let forward = set.forward(convolution.clone(), [step.shape[0], step.shape[1]]);
             let kernel = mem::take(&mut convolution.kernel);
-            let forward = set.forward(Convolution { kernel, ..convolution.clone() }, [step.shape[0], step.shape[1]]);
-            Some(Ready { forward, backward: OnceLock::new() })
+            let kernel = Mutex::new(forward.kernel().is_none().then_some(kernel));
+            Some(Ready { forward, backward: OnceLock::new(), kernel })
         };
-        let convolutions = plan.steps.iter_mut().map(ready).collect();
-        Ok(Self { plan, layout, set, convolutions })
+        let convolutions = plan.steps.par_iter_mut().map(ready).collect();
+        memory::give_back();
+        Ok(Self { plan, layout, set, convolutions, turned: AtomicBool::new(false) })
+    }
+
+    /// Turns all kernels for gradients with all threads, unless that was done before: a backward pass alone would do it one
+    /// after another.
+    pub fn turn(&self) {
+        if self.turned.load(Ordering::Acquire) {
+            return;
+        }
+        self.plan.steps.par_iter().zip(&self.convolutions).for_each(|(step, ready)| {
+            if let (Operation::Convolution(convolution), Some(ready)) = (&step.operation, ready) {
+                let [height, width, _] = self.plan.steps[step.inputs[0]].shape;
+                ready.backward(convolution, [height, width], self.set);
+            }
+        });
+        memory::give_back();
+        self.turned.store(true, Ordering::Release);
     }
 }
 
 impl<T: Real> Ready<T> {
     /// Its gradient, turned when it is asked for the first time.
     fn backward(&self, convolution: &Convolution<T>, size: [usize; 2], set: InstructionSet) -> &dyn Backward<T> {
-        let turned = || Turned::new(convolution.window, &self.forward.kernel(), convolution.bias.len());
-        let turn = || set.backward(turned(), size);
+        let turn = || {
+            let kept = self.kernel.lock().unwrap_or_else(PoisonError::into_inner).take().map(Cow::Owned);
+            // Forward has it where it was not kept.
+            let kernel = kept.or_else(|| self.forward.kernel()).unwrap_or_default();
+            set.backward(Turned::new(convolution.window, &kernel, convolution.bias.len()), size)
+        };
         &**self.backward.get_or_init(turn)
     }
 }

@@ -114,8 +114,8 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
         workers: Workers<T>,
     );
 
-    /// The kernel that it was made of, `[height, width, in, out]`.
-    fn kernel(&self) -> Cow<'_, [T]>;
+    /// The kernel that it was made of, `[height, width, in, out]`, if it can be had again.
+    fn kernel(&self) -> Option<Cow<'_, [T]>>;
 }
 
 /// A convolution's gradient by its input, ready to run.

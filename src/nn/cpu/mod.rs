@@ -7,8 +7,9 @@
 //! (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum. `peak` is the
 //! yardstick that all of it is held against.
 //!
-//! Memory, in f32 at 299 px: the weights once, packed, and 4 times (3x3), 2.6 times (5x5) or 1.4 times (seven taps) where
-//! a transform takes them, beside the original; as much again, turned, as soon as a gradient was asked for. Per thread that
+//! Memory, in f32 at 299 px: the weights once, packed, and 4 times (3x3; 1.8 times on small images), 2.6 times (5x5), twice
+//! (three taps in a line) or 1.4 times (seven) where a transform takes them, beside the original until it is turned; as much
+//! again, turned, as soon as a gradient was asked for. Per thread that
 //! works four images' slots, 11 to 15 MB each, 2 to 4 MB of bits and arguments each, and up to 3 MB of tiles, whatever the
 //! number of rows.
 
@@ -18,6 +19,7 @@ mod instruction_set;
 mod kernel;
 mod lanes;
 mod layout;
+mod memory;
 #[cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
     allow(dead_code, unused_imports, unused_variables, reason = "no vectors yet")

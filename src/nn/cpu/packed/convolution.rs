@@ -48,8 +48,6 @@ impl<E: Engine> Product<E> {
 #[derive(Debug)]
 pub struct Packed<E> {
     product: Product<E>,
-    /// Where the product cannot give it back.
-    kernel: Option<Vec<f32>>,
     window: Window,
     channels: usize,
     outputs: usize,
@@ -67,8 +65,7 @@ impl<E: Engine> Packed<E> {
         } else {
             Product::new(engine, (window.kernel, window.stride), kernel, bias, grid)
         };
-        let kernel = matches!(product, Product::Winograd(_)).then(|| kernel.clone());
-        Self { product, kernel, window: *window, channels, outputs, relu: *relu }
+        Self { product, window: *window, channels, outputs, relu: *relu }
     }
 
     fn sweep(&self, grid: [usize; 2]) -> Sweep {
@@ -109,11 +106,10 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         }
     }
 
-    fn kernel(&self) -> Cow<'_, [f32]> {
-        match (&self.product, &self.kernel) {
-            (_, Some(kernel)) => Cow::Borrowed(kernel),
-            (Product::Direct(direct), None) => Cow::Owned(direct.matrix()),
-            (Product::Winograd(_), None) => Cow::Borrowed(&[]),
+    fn kernel(&self) -> Option<Cow<'_, [f32]>> {
+        match &self.product {
+            Product::Direct(direct) => Some(Cow::Owned(direct.matrix())),
+            Product::Winograd(_) => None,
         }
     }
 }

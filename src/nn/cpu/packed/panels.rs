@@ -11,7 +11,7 @@ use super::aligned::Aligned;
 const BLOCK: usize = 256;
 
 /// A matrix `[depth, columns]` in panels of `width` columns; the last one is filled up with zeros.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Panels {
     numbers: Aligned,
     pub depth: usize,

@@ -45,8 +45,8 @@ impl<T: Real> Forward<T> for Convolution<T> {
         }
     }
 
-    fn kernel(&self) -> Cow<'_, [T]> {
-        Cow::Borrowed(&self.kernel)
+    fn kernel(&self) -> Option<Cow<'_, [T]>> {
+        Some(Cow::Borrowed(&self.kernel))
     }
 }
 

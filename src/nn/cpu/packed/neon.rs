@@ -1,0 +1,82 @@
+//! 128-bit vectors of 64-bit ARM, which every such processor has: Apple's since the M1, servers, boards.
+
+use std::arch::aarch64::{
+    float32x4_t, vaddq_f32, vaddvq_u32, vandq_u32, vcgtzq_f32, vdupq_n_f32, vdupq_n_u32, vfmaq_f32, vld1q_f32,
+    vld1q_u32, vreinterpretq_f32_u32, vreinterpretq_u32_f32, vst1q_f32, vsubq_f32, vtstq_u32,
+};
+use std::ops::RangeInclusive;
+
+use super::product::{Strip, multiply};
+use super::scheme::Scheme;
+use super::transform::{Gather, Spread};
+use super::vector::{Engine, Vector, vector_functions};
+
+/// Four f32.
+#[derive(Clone, Copy)]
+struct Four(float32x4_t);
+
+/// The bit of each lane.
+const BITS: [u32; 4] = [1, 2, 4, 8];
+
+impl Vector for Four {
+    const LANES: usize = 4;
+
+    vector_functions! {
+        zero() -> Self { Self(vdupq_n_f32(0.0)) }
+        splat(value: f32) -> Self { Self(vdupq_n_f32(value)) }
+        load(from: *const f32) -> Self { Self(vld1q_f32(from)) }
+        store(self: Self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
+        add(self: Self, other: Self) -> Self { Self(vaddq_f32(self.0, other.0)) }
+        sub(self: Self, other: Self) -> Self { Self(vsubq_f32(self.0, other.0)) }
+        fma(self: Self, factor: Self, summand: Self) -> Self { Self(vfmaq_f32(summand.0, self.0, factor.0)) }
+        relu(self: Self) -> (Self, u32) {
+            let positive = vcgtzq_f32(self.0);
+            let value = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(self.0), positive));
+            (Self(value), vaddvq_u32(vandq_u32(positive, vld1q_u32(BITS.as_ptr()))))
+        }
+        keep(self: Self, bits: u32) -> Self {
+            let set = vtstq_u32(vdupq_n_u32(bits), vld1q_u32(BITS.as_ptr()));
+            Self(vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(self.0), set)))
+        }
+    }
+}
+
+/// NEON.
+#[derive(Clone, Copy, Debug)]
+pub struct Neon(());
+
+impl Neon {
+    /// `None` where the processor does not have it.
+    pub fn new() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+}
+
+// SAFETY: there is no `Neon` where the processor does not have it.
+unsafe impl Engine for Neon {
+    // 24 sums, 4 vectors of the panel and a pixel: 29 of 32 registers.
+    const ROWS: RangeInclusive<usize> = 4..=6;
+    const COLUMNS: usize = 16;
+
+    // Rust compiles everything for this architecture with NEON: there is no need for a function of its own.
+    unsafe fn multiply(self, strip: &Strip) {
+        // SAFETY: the caller's promise; `self` says that the instructions are there.
+        unsafe {
+            match strip.rows {
+                4 => multiply::<Four, 4, 4>(strip),
+                5 => multiply::<Four, 5, 4>(strip),
+                _ => multiply::<Four, 6, 4>(strip),
+            }
+        }
+    }
+
+    unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
+        // SAFETY: as above.
+        unsafe { scheme.spread::<Four>(tile) }
+    }
+
+    unsafe fn gather(self, scheme: Scheme, tile: &Gather) {
+        // SAFETY: as above.
+        unsafe { scheme.gather::<Four, 4>(tile) }
+    }
+}
