@@ -50,7 +50,6 @@ pub struct Packed<E> {
     product: Product<E>,
     window: Window,
     channels: usize,
-    outputs: usize,
     relu: bool,
 }
 
@@ -65,7 +64,7 @@ impl<E: Engine> Packed<E> {
         } else {
             Product::new(engine, (window.kernel, window.stride), kernel, bias, grid)
         };
-        Self { product, window: *window, channels, outputs, relu: *relu }
+        Self { product, window: *window, channels, relu: *relu }
     }
 
     fn sweep(&self, grid: [usize; 2]) -> Sweep {
