@@ -48,8 +48,9 @@ fn the_rows_of_the_table_are_honest() {
     let rows = rows();
     let networks: Vec<Network> = Manifest::read(&root().join("weights")).unwrap().networks.into_keys().collect();
     for photograph in std::fs::read_dir(root().join("assets/samples")).unwrap() {
-        let file = photograph.unwrap().file_name().into_string().unwrap();
-        for network in networks.iter().filter(|_| file.ends_with(".jpg")) {
+        let path = photograph.unwrap().path();
+        let file = path.file_name().unwrap().to_string_lossy();
+        for network in networks.iter().filter(|_| path.extension() == Some("jpg".as_ref())) {
             let is_there = rows.iter().any(|row| row.file == file && row.network == network.name());
             assert!(is_there, "{file}, {network:?}: no row of these weights; run check-convergence");
         }

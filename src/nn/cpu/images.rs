@@ -186,7 +186,7 @@ impl<T: Real> Job<'_, T> {
                     Some(shortcut) => Residual::Images(value(shortcut)),
                 };
                 let bits = (keep && convolution.relu).then(|| {
-                    let BitsPlace { holder, offset, stride } = self.program.layout.steps[id].bits;
+                    let BitsPlace { holder, offset, stride, .. } = self.program.layout.steps[id].bits;
                     let bits = set(&mut kept[holder], *count * target.size[0] * target.size[1] * stride);
                     BitsMut { data: &mut bits[offset..], stride }
                 });
@@ -250,11 +250,11 @@ impl<T: Real> Job<'_, T> {
         let Images { count, slots, kept, spares } = images;
         let count = *count;
         let bits = |id: StepId| {
-            let BitsPlace { holder, offset, stride } = self.program.layout.steps[id].bits;
+            let BitsPlace { holder, offset, stride, .. } = self.program.layout.steps[id].bits;
             Bits { data: &kept[holder][offset..], stride }
         };
         if let Operation::Convolution(convolution) = &step.operation {
-            let bits = (convolution.relu && !place.completed).then(|| bits(id));
+            let bits = (convolution.relu && !place.bits.passed).then(|| bits(id));
             self.before_convolution((convolution, place), (own, count), bits, slots);
         }
         // The gradients of a concatenation's parts are parts of its own.

@@ -55,8 +55,6 @@ pub struct Placement {
     pub bits: BitsPlace,
     /// Whether the gradient of its (first) input is complete after this step, so that it can go through the input's ReLU.
     pub completes: bool,
-    /// Whether the gradient of its value has been through its ReLU when this step's turn comes.
-    pub completed: bool,
 }
 
 /// Where bits lie: those of a concatenation's parts side by side, as their values do.
@@ -68,6 +66,8 @@ pub struct BitsPlace {
     pub offset: usize,
     /// Bytes between two pixels.
     pub stride: usize,
+    /// Whether the gradient of the step's value has been through them when its turn comes.
+    pub passed: bool,
 }
 
 /// Placement of all steps, and the slots' lengths in numbers.
@@ -102,9 +102,8 @@ impl Layout {
                     in_place,
                     accumulate: gradient.accumulate,
                     residual: gradient.residual,
-                    bits: bits(&plan.steps, &roots, step),
+                    bits: bits(&plan.steps, &roots, step, completing[root].is_some()),
                     completes: plan.steps[step].inputs.first().is_some_and(|&input| completing[input] == Some(step)),
-                    completed: completing[root].is_some(),
                 }
             })
             .collect();
@@ -173,12 +172,12 @@ fn residual<T>(step: &Step<T>) -> Option<StepId> {
 }
 
 /// Where the bits of a step's ReLU lie: side by side in a concatenation, if every part begins with a whole byte.
-fn bits<T>(steps: &[Step<T>], roots: &Roots, id: StepId) -> BitsPlace {
+fn bits<T>(steps: &[Step<T>], roots: &Roots, id: StepId, passed: bool) -> BitsPlace {
     let (root, channel) = roots.of[id];
     if together(roots, root) {
-        BitsPlace { holder: root, offset: channel / MASK, stride: mask_bytes(steps[root].shape[2]) }
+        BitsPlace { holder: root, offset: channel / MASK, stride: mask_bytes(steps[root].shape[2]), passed }
     } else {
-        BitsPlace { holder: id, offset: 0, stride: mask_bytes(steps[id].shape[2]) }
+        BitsPlace { holder: id, offset: 0, stride: mask_bytes(steps[id].shape[2]), passed }
     }
 }
 
