@@ -79,7 +79,7 @@ pub enum Op {
         /// Whether a bias per filter is added.
         bias: bool,
     },
-    /// `gamma (x - mean) / sqrt(variance + epsilon) + beta` per channel, with frozen statistics.
+    /// `gamma (x - mean) / sqrt(variance + epsilon) + beta` per channel, with frozen statistics or, in training, the batch's.
     BatchNorm {
         /// Added to the variance.
         epsilon: f64,

@@ -47,7 +47,7 @@ struct Ready<T> {
 impl<T: Real> Program<T> {
     /// Places the plan's values and packs its kernels.
     pub fn new(mut plan: Plan<T>, set: InstructionSet) -> Result<Self, NnError> {
-        let layout = Layout::new(&plan)?;
+        let layout = Layout::new(&plan.steps)?;
         let ready = |step: &mut Step<T>| {
             let Operation::Convolution(convolution) = &mut step.operation else { return None };
             let forward = set.forward(convolution.clone(), [step.shape[0], step.shape[1]]);
@@ -116,7 +116,7 @@ pub struct Job<'a, T> {
 }
 
 /// Bytes of a line of cache: where a slot begins, so that vectors seldom lie across two.
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// A slot's numbers, from the start of a line of cache on.
 fn aligned<T>(slot: &[T]) -> &[T] {
@@ -129,12 +129,12 @@ fn aligned_mut<T>(slot: &mut [T]) -> &mut [T] {
     &mut slot[start..]
 }
 
-fn source<'a, T>(slot: &'a [T], view: &View, images: usize) -> Source<'a, T> {
+pub fn source<'a, T>(slot: &'a [T], view: &View, images: usize) -> Source<'a, T> {
     let data = &aligned(slot)[view.offset..];
     Source { data, images, size: view.size, channels: view.channels, stride: view.stride }
 }
 
-fn target<'a, T>(slot: &'a mut [T], view: &View, images: usize) -> Target<'a, T> {
+pub fn target<'a, T>(slot: &'a mut [T], view: &View, images: usize) -> Target<'a, T> {
     let end = view.offset + (images * view.pixels() - 1) * view.stride + view.channels;
     Target { data: &mut aligned_mut(slot)[view.offset..end], images, stride: view.stride, size: view.size }
 }
@@ -332,13 +332,13 @@ fn set(bits: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
 }
 
 /// Images' numbers without gaps.
-fn dense<T: Real>(source: Source<T>) -> Vec<T> {
+pub fn dense<T: Real>(source: Source<T>) -> Vec<T> {
     let pixels = source.images * source.size[0] * source.size[1];
     let rows = source.data.chunks(source.stride).take(pixels);
     rows.flat_map(|row| row[..source.channels].iter().copied()).collect()
 }
 
-fn preprocess<T: Real>(affine: &Affine, rgb: &[T], target: &mut [T]) {
+pub fn preprocess<T: Real>(affine: &Affine, rgb: &[T], target: &mut [T]) {
     let (scale, offset) = (affine.scale.map(T::from_f64), affine.offset.map(T::from_f64));
     for (rgb, pixel) in rgb.chunks_exact(3).zip(target.chunks_exact_mut(3)) {
         for (channel, value) in pixel.iter_mut().enumerate() {

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::sync::OnceLock;
 
-use super::kernel::{Backward, Forward};
-use super::packed;
+use super::kernel::{Backward, Forward, WeightGradient};
 use super::turned::Turned;
+use super::{packed, portable};
 use crate::nn::NnError;
+use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
 use crate::nn::real::Real;
 
@@ -91,6 +92,18 @@ impl InstructionSet {
         let single: Option<&Turned<f32>> = (&turned as &dyn Any).downcast_ref();
         let packed = single.and_then(|single| packed::backward(self, single, size));
         packed.and_then(same::<_, Box<dyn Backward<T>>>).unwrap_or_else(|| Box::new(turned))
+    }
+
+    /// Makes a convolution's gradient by its kernel ready to run, for so many channels in and out; best
+    /// for an output of `size`.
+    pub fn weights<T: Real>(
+        self,
+        window: Window,
+        channels: [usize; 2],
+        size: [usize; 2],
+    ) -> Box<dyn WeightGradient<T>> {
+        let packed = packed::weights(self, window, channels, size);
+        packed.and_then(same::<_, Box<dyn WeightGradient<T>>>).unwrap_or_else(|| Box::new(portable::Weights(window)))
     }
 
     fn best() -> Self {

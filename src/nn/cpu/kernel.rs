@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use super::lanes;
 use super::packed::Workspace;
 use super::parallel::{Spares, Threads};
+use crate::nn::graph::Window;
 use crate::nn::real::Real;
 
 /// Bits of a ReLU, pixel after pixel: one for each channel, set where its value was positive. `data` begins with channel 0 of
@@ -116,6 +117,9 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
 
     /// The kernel that it was made of, `[height, width, in, out]`, if it can be had again.
     fn kernel(&self) -> Option<Cow<'_, [T]>>;
+
+    /// Takes another kernel and bias of the same shapes, in the memory of the old ones.
+    fn update(&mut self, kernel: &[T], bias: &[T]);
 }
 
 /// A convolution's gradient by its input, ready to run.
@@ -123,6 +127,17 @@ pub trait Backward<T>: Debug + Send + Sync {
     /// The gradient by the input (into `target`, or added to it) from that by the output (`source`, already through its
     /// ReLU). With `bits` the sum then goes through the ReLU that the input came out of.
     fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, bits: Option<Bits>, workers: Workers<T>);
+
+    /// Takes another kernel of the same shape, `[height, width, in, out]`; `spare` is there to be written to.
+    fn update(&mut self, kernel: &[T], spare: &mut Vec<T>);
+}
+
+/// A convolution's gradient by its kernel and bias, ready to run.
+pub trait WeightGradient<T>: Debug + Send + Sync {
+    /// From what the convolution has seen (`source`) and the gradient by its output: into `kernel`, `[height, width, in, out]`,
+    /// for each tap the sum over all pixels of what it saw there times the gradient; into `bias`, `[out]`, that of the
+    /// gradient.
+    fn run(&self, source: Source<T>, gradient: Source<T>, kernel: &mut [T], bias: &mut [T], workers: Workers<T>);
 }
 
 /// Where a window goes, in each of some images.
@@ -137,6 +152,11 @@ pub struct Sweep {
 }
 
 impl Sweep {
+    /// That of a convolution's window, for an output of `grid`.
+    pub fn new(Window { kernel, stride, padding }: Window, grid: [usize; 2]) -> Self {
+        Self { kernel, stride, origin: [-(padding.top as isize), -(padding.left as isize)], grid }
+    }
+
     /// Image, row and column of an output pixel, counted through all images.
     pub fn place(&self, pixel: usize) -> [usize; 3] {
         let [height, width] = self.grid;

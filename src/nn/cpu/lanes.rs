@@ -4,9 +4,9 @@ use crate::nn::real::Real;
 
 /// Writes a function whose loops the compiler may turn into AVX2.
 macro_rules! lanes {
-    ($(#[$doc:meta])* pub fn $name:ident<T>($($arg:ident: $kind:ty),*) $body:block) => {
+    ($(#[$doc:meta])* $public:vis fn $name:ident<T>($($arg:ident: $kind:ty),*) $body:block) => {
         $(#[$doc])*
-        pub fn $name<T: Real>($($arg: $kind),*) {
+        $public fn $name<T: Real>($($arg: $kind),*) {
             #[inline(always)]
             #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
             fn body<T: Real>($($arg: $kind),*) $body
@@ -26,6 +26,8 @@ macro_rules! lanes {
         }
     };
 }
+
+pub(super) use lanes;
 
 /// Channels whose mask makes a byte.
 pub const MASK: usize = 8;

@@ -8,8 +8,55 @@
 use super::kernel::mask_bytes;
 use super::lanes::MASK;
 use crate::nn::NnError;
-use crate::nn::plan::{Operation, Plan, Step, StepId};
-use crate::nn::real::Real;
+use crate::nn::plan::{Operation, Step, StepId};
+
+/// What placing asks of a step.
+pub trait Linked {
+    fn name(&self) -> &str;
+    /// The values it is computed from, the residual not among them.
+    fn inputs(&self) -> &[StepId];
+    fn residual(&self) -> Option<StepId>;
+    /// Whether its inputs lie side by side in its value.
+    fn concatenates(&self) -> bool;
+    fn shape(&self) -> [usize; 3];
+    /// Whether it is a convolution.
+    fn convolves(&self) -> bool;
+    /// Whether it ends with a ReLU.
+    fn has_relu(&self) -> bool;
+}
+
+impl<T> Linked for Step<T> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn inputs(&self) -> &[StepId] {
+        &self.inputs
+    }
+
+    fn residual(&self) -> Option<StepId> {
+        match &self.operation {
+            Operation::Convolution(convolution) => convolution.residual,
+            _ => None,
+        }
+    }
+
+    fn concatenates(&self) -> bool {
+        matches!(self.operation, Operation::Concat)
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn convolves(&self) -> bool {
+        matches!(self.operation, Operation::Convolution(_))
+    }
+
+    fn has_relu(&self) -> bool {
+        matches!(&self.operation, Operation::Convolution(convolution) if convolution.relu)
+    }
+}
 
 /// Where a value lies: `height x width` pixels of `channels`, `stride` apart, from `offset` on.
 #[derive(Clone, Copy, Debug)]
@@ -78,21 +125,36 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Places the values of `plan`; an error names a step whose value is both a part of a concatenation and read alone.
-    pub fn new<T: Real>(plan: &Plan<T>) -> Result<Self, NnError> {
-        let roots = Roots::new(&plan.steps)?;
+    /// Places values and gradients that are not kept longer than they are read; an error names a step whose value is both a
+    /// part of a concatenation and read alone.
+    pub fn new(steps: &[impl Linked]) -> Result<Self, NnError> {
+        let roots = Roots::new(steps)?;
         let mut slots = Slots::default();
-        let forward = place_values(&plan.steps, &roots, &mut slots);
+        let forward = place_values(steps, &roots, &mut slots);
         slots.holders.fill(0);
-        let backward = place_gradients(&plan.steps, &roots, &mut slots);
-        let completing: Vec<Option<StepId>> =
-            (0..plan.steps.len()).map(|id| completing(&plan.steps, &roots, id)).collect();
+        Ok(Self::with_gradients(steps, &roots, &forward, slots))
+    }
+
+    /// The same where every value is kept until the end.
+    pub fn keeping(steps: &[impl Linked]) -> Result<Self, NnError> {
+        let roots = Roots::new(steps)?;
+        let mut slots = Slots::default();
+        // What is only a part of another's image needs no memory of its own.
+        let length = |step: StepId| if roots.of[step].0 == step { roots.length[step] } else { 0 };
+        let own: Vec<usize> = (0..steps.len()).map(|step| slots.take(length(step))).collect();
+        let forward: Vec<(usize, bool)> = roots.of.iter().map(|&(root, _)| (own[root], false)).collect();
+        Ok(Self::with_gradients(steps, &roots, &forward, slots))
+    }
+
+    fn with_gradients(steps: &[impl Linked], roots: &Roots, forward: &[(usize, bool)], mut slots: Slots) -> Self {
+        let backward = place_gradients(steps, roots, &mut slots);
+        let completing: Vec<Option<StepId>> = (0..steps.len()).map(|id| completing(steps, roots, id)).collect();
         let view = |step: StepId, slot: usize| {
-            let [height, width, channels] = plan.steps[step].shape;
+            let [height, width, channels] = steps[step].shape();
             let (root, offset) = roots.of[step];
-            View { slot, offset, stride: plan.steps[root].shape[2], size: [height, width], channels }
+            View { slot, offset, stride: steps[root].shape()[2], size: [height, width], channels }
         };
-        let steps = (0..plan.steps.len())
+        let steps = (0..steps.len())
             .map(|step| {
                 let root = roots.of[step].0;
                 let ((value, in_place), gradient) = (forward[step], &backward[step]);
@@ -102,12 +164,12 @@ impl Layout {
                     in_place,
                     accumulate: gradient.accumulate,
                     residual: gradient.residual,
-                    bits: bits(&plan.steps, &roots, step, completing[root].is_some()),
-                    completes: plan.steps[step].inputs.first().is_some_and(|&input| completing[input] == Some(step)),
+                    bits: bits(steps, roots, step, completing[root].is_some()),
+                    completes: steps[step].inputs().first().is_some_and(|&input| completing[input] == Some(step)),
                 }
             })
             .collect();
-        Ok(Self { steps, slots: slots.lengths })
+        Self { steps, slots: slots.lengths }
     }
 }
 
@@ -124,60 +186,53 @@ struct Roots {
 }
 
 impl Roots {
-    fn new<T>(steps: &[Step<T>]) -> Result<Self, NnError> {
+    fn new(steps: &[impl Linked]) -> Result<Self, NnError> {
         let count = steps.len();
         let mut of: Vec<(StepId, usize)> = (0..count).map(|step| (step, 0)).collect();
         for (id, step) in steps.iter().enumerate().rev() {
-            if !matches!(step.operation, Operation::Concat) {
+            if !step.concatenates() {
                 continue;
             }
             let (root, mut channel) = of[id];
-            for &input in &step.inputs {
+            for &input in step.inputs() {
                 if of[input].0 != input {
-                    return Err(NnError::Unfusable { layer: steps[input].name.clone() });
+                    return Err(NnError::Unfusable { layer: steps[input].name().into() });
                 }
                 of[input] = (root, channel);
-                channel += steps[input].shape[2];
+                channel += steps[input].shape()[2];
             }
         }
         let (mut first, mut last): (Vec<StepId>, _) = ((0..count).collect(), vec![count; count]);
         for (id, step) in steps.iter().enumerate() {
             let root = of[id].0;
             first[root] = first[root].min(id);
-            if matches!(step.operation, Operation::Concat) {
+            if step.concatenates() {
                 continue;
             }
             for input in reads(step) {
                 if of[input].0 != input {
-                    return Err(NnError::Unfusable { layer: steps[input].name.clone() });
+                    return Err(NnError::Unfusable { layer: steps[input].name().into() });
                 }
                 last[input] = id;
             }
         }
-        let length = steps.iter().map(|step| step.shape.iter().product()).collect();
+        let length = steps.iter().map(|step| step.shape().iter().product()).collect();
         Ok(Self { of, first, last, length })
     }
 }
 
 /// The values a step reads, its residual included.
-fn reads<T>(step: &Step<T>) -> impl Iterator<Item = StepId> {
-    step.inputs.iter().copied().chain(residual(step))
-}
-
-fn residual<T>(step: &Step<T>) -> Option<StepId> {
-    match &step.operation {
-        Operation::Convolution(convolution) => convolution.residual,
-        _ => None,
-    }
+fn reads(step: &impl Linked) -> impl Iterator<Item = StepId> {
+    step.inputs().iter().copied().chain(step.residual())
 }
 
 /// Where the bits of a step's ReLU lie: side by side in a concatenation, if every part begins with a whole byte.
-fn bits<T>(steps: &[Step<T>], roots: &Roots, id: StepId, passed: bool) -> BitsPlace {
+fn bits(steps: &[impl Linked], roots: &Roots, id: StepId, passed: bool) -> BitsPlace {
     let (root, channel) = roots.of[id];
     if together(roots, root) {
-        BitsPlace { holder: root, offset: channel / MASK, stride: mask_bytes(steps[root].shape[2]), passed }
+        BitsPlace { holder: root, offset: channel / MASK, stride: mask_bytes(steps[root].shape()[2]), passed }
     } else {
-        BitsPlace { holder: id, offset: 0, stride: mask_bytes(steps[id].shape[2]), passed }
+        BitsPlace { holder: id, offset: 0, stride: mask_bytes(steps[id].shape()[2]), passed }
     }
 }
 
@@ -187,17 +242,14 @@ fn together(roots: &Roots, root: StepId) -> bool {
 
 /// The convolution after whose turn, on the way back, the gradient of image `root` is complete and can go through the ReLUs
 /// that it came out of: the image's first reader, if there is a ReLU and its bits lie together.
-fn completing<T>(steps: &[Step<T>], roots: &Roots, root: StepId) -> Option<StepId> {
-    let has_relu = |step: &Step<T>| matches!(&step.operation, Operation::Convolution(convolution) if convolution.relu);
+fn completing(steps: &[impl Linked], roots: &Roots, root: StepId) -> Option<StepId> {
     let parts = roots.of.iter().zip(steps).filter(|((of, _), _)| *of == root);
-    if !parts.into_iter().any(|(_, step)| has_relu(step)) || !together(roots, root) {
+    if !parts.into_iter().any(|(_, step)| step.has_relu()) || !together(roots, root) {
         return None;
     }
-    let is_reader =
-        |step: &Step<T>| !matches!(step.operation, Operation::Concat) && reads(step).any(|read| read == root);
-    let first = steps.iter().position(is_reader)?;
-    let is_input = steps[first].inputs.first() == Some(&root);
-    (is_input && matches!(steps[first].operation, Operation::Convolution(_))).then_some(first)
+    let first = steps.iter().position(|step| !step.concatenates() && reads(step).any(|read| read == root))?;
+    let is_input = steps[first].inputs().first() == Some(&root);
+    (is_input && steps[first].convolves()).then_some(first)
 }
 
 /// Slots while steps are walked through.
@@ -228,14 +280,14 @@ impl Slots {
 }
 
 /// For each step the slot of its image and whether it is that of its residual.
-fn place_values<T>(steps: &[Step<T>], roots: &Roots, slots: &mut Slots) -> Vec<(usize, bool)> {
+fn place_values(steps: &[impl Linked], roots: &Roots, slots: &mut Slots) -> Vec<(usize, bool)> {
     let mut placed: Vec<Option<usize>> = vec![None; steps.len()];
     let mut in_place = vec![false; steps.len()];
     for (id, step) in steps.iter().enumerate() {
         let root = roots.of[id].0;
         if placed[root].is_none() {
-            let shortcut = residual(step).filter(|&shortcut| {
-                roots.of[id].0 == id && roots.last[shortcut] == id && !step.inputs.contains(&shortcut)
+            let shortcut = step.residual().filter(|&shortcut| {
+                roots.of[id].0 == id && roots.last[shortcut] == id && !step.inputs().contains(&shortcut)
             });
             in_place[id] = shortcut.is_some();
             let slot = match shortcut.and_then(|shortcut| placed[shortcut]) {
@@ -264,16 +316,16 @@ struct GradientPlace {
     residual: ResidualGradient,
 }
 
-fn place_gradients<T>(steps: &[Step<T>], roots: &Roots, slots: &mut Slots) -> Vec<GradientPlace> {
+fn place_gradients(steps: &[impl Linked], roots: &Roots, slots: &mut Slots) -> Vec<GradientPlace> {
     let mut placed: Vec<Option<usize>> = vec![None; steps.len()];
     let mut found: Vec<GradientPlace> = Vec::new();
     for (id, step) in steps.iter().enumerate().rev() {
         let root = roots.of[id].0;
         let own = *placed[root].get_or_insert_with(|| slots.take(roots.length[root]));
         let mut place = GradientPlace { slot: 0, accumulate: false, residual: ResidualGradient::Added };
-        if !matches!(step.operation, Operation::Concat) {
-            if let Some(shortcut) = residual(step).filter(|&shortcut| placed[shortcut].is_none()) {
-                if root == id && !step.inputs.contains(&shortcut) {
+        if !step.concatenates() {
+            if let Some(shortcut) = step.residual().filter(|&shortcut| placed[shortcut].is_none()) {
+                if root == id && !step.inputs().contains(&shortcut) {
                     slots.holders[own] += 1;
                     placed[shortcut] = Some(own);
                     place.residual = ResidualGradient::Aliased;
@@ -282,7 +334,7 @@ fn place_gradients<T>(steps: &[Step<T>], roots: &Roots, slots: &mut Slots) -> Ve
                     place.residual = ResidualGradient::Copied;
                 }
             }
-            for &input in &step.inputs {
+            for &input in step.inputs() {
                 place.accumulate = placed[input].is_some();
                 placed[input].get_or_insert_with(|| slots.take(roots.length[input]));
             }

@@ -4,7 +4,8 @@
 //! Winograd's transforms); everywhere, in f64 and for reference, there is the portable path (`portable`: gathered patches and
 //! the `gemm` crate). What stands around them is the same for all: kernels turned for the gradient (`turned`), pools (`pool`),
 //! where everything lives (`layout`), some images through a plan and back (`images`), and the rows of a batch over threads
-//! (`executor`). Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum. `peak` is the
+//! (`executor`). `training` is the other user of the same kernels: a batch through a network whose weights change every step,
+//! batch norm included. Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum. `peak` is the
 //! yardstick that all of it is held against.
 //!
 //! Memory, in f32 at 299 px: the weights once, packed, and 4 times (3x3; 1.8 times on small images), 2.6 times (5x5), twice
@@ -31,6 +32,7 @@ mod pool;
 mod portable;
 #[cfg(test)]
 mod tests;
+pub mod training;
 mod turned;
 
 use std::sync::Arc;

@@ -36,6 +36,21 @@ impl Threads {
             data.par_chunks_mut(length).enumerate().for_each(|(place, chunk)| work(place, chunk));
         }
     }
+
+    /// The same with the chunks of two lists that lie at the same place.
+    pub fn pairs<A: Send, B: Send>(
+        self,
+        (first, length): (&mut [A], usize),
+        (second, other): (&mut [B], usize),
+        work: impl Fn(usize, &mut [A], &mut [B]) + Sync + Send,
+    ) {
+        let work = |(place, (first, second)): (usize, (&mut [A], &mut [B]))| work(place, first, second);
+        if self.0 <= 1 {
+            first.chunks_mut(length).zip(second.chunks_mut(other)).enumerate().for_each(work);
+        } else {
+            first.par_chunks_mut(length).zip(second.par_chunks_mut(other)).enumerate().for_each(work);
+        }
+    }
 }
 
 /// Rows of an image that tiles write to at the same time, each its own rows and columns.

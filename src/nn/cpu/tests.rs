@@ -7,21 +7,21 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::CpuExecutor;
-use super::kernel::{Backward, BitsMut, Forward, Residual, Source, Target, mask_bytes};
+use super::kernel::{Backward, BitsMut, Forward, Residual, Source, Target, WeightGradient, mask_bytes};
 use super::layout::Layout;
 use super::parallel::{Spares, Threads};
-use super::pool;
 use super::turned::Turned;
+use super::{pool, portable};
 use crate::nn::graph::{Affine, Graph, Padding, Variant, Window};
 use crate::nn::plan::{Convolution, Operation, Plan, Step};
 use crate::nn::real::Real;
 use crate::nn::{At, Executor, Network, SIDE};
 
 mod every_path;
-mod flips;
+pub mod flips;
 
 /// Numbers in [-1, 1) that a seed decides.
-fn numbers(seed: u64, count: usize) -> Vec<f64> {
+pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
     (0..count)
         .map(|_| {
@@ -256,6 +256,41 @@ proptest! {
     }
 
     #[test]
+    fn a_weight_gradient(case in case(), images in 1usize..4) {
+        let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
+        let image = numbers(case.seed, images * case.size[0] * case.size[1] * (inputs + 3));
+        let source = Source { images, ..case.source(&image) };
+        let weights = numbers(case.seed ^ 4, images * size[0] * size[1] * outputs);
+        let gradient = Source { data: &weights, images, size, channels: outputs, stride: outputs };
+        let convolution = convolution_of(&case, false);
+        let workers = (Threads(case.threads), &Spares::default());
+        let (mut kernel, mut bias) = (vec![0.5; convolution.kernel.len()], vec![0.5; outputs]);
+        portable::Weights(case.window).run(source, gradient, &mut kernel, &mut bias, workers);
+        // What is linear has the same slope everywhere: one long step is as exact as a short one.
+        let value = |convolution: &Convolution<f64>| {
+            dot(&weights, &into_wider((images, size), outputs, 0.5, |target| {
+                convolution.run(source, target, Residual::None, None, workers);
+            }))
+        };
+        for (place, slope) in kernel.iter().enumerate() {
+            let at = |step: f64| {
+                let mut moved = convolution.clone();
+                moved.kernel[place] += step;
+                value(&moved)
+            };
+            close(&[*slope], &[(at(0.5) - at(-0.5))], 1e-9)?;
+        }
+        for (place, slope) in bias.iter().enumerate() {
+            let at = |step: f64| {
+                let mut moved = convolution.clone();
+                moved.bias[place] += step;
+                value(&moved)
+            };
+            close(&[*slope], &[(at(0.5) - at(-0.5))], 1e-9)?;
+        }
+    }
+
+    #[test]
     fn an_average_pool_and_its_gradient(case in case(), count_padding: bool, accumulate: bool) {
         let (image, size, channels) = (case.image(), case.output().unwrap(), case.channels[0]);
         let (kind, threads) = ((&case.window, count_padding), Threads(case.threads));
@@ -341,7 +376,7 @@ fn an_image_takes_at_most_20_mib() {
         let sizes: HashMap<String, usize> =
             graph.parameters().into_iter().map(|p| (p.name, p.shape.iter().product())).collect();
         let plan = Plan::<f32>::new(&graph, &|name| Some(vec![1.0; *sizes.get(name)?])).unwrap();
-        let slots = 4 * Layout::new(&plan).unwrap().slots.iter().sum::<usize>();
+        let slots = 4 * Layout::new(&plan.steps).unwrap().slots.iter().sum::<usize>();
         let kept = plan.steps.iter().map(|step| match &step.operation {
             Operation::Convolution(convolution) if convolution.relu => step.shape.iter().product::<usize>() / 8,
             Operation::MaxPool(_) => step.shape.iter().product(),

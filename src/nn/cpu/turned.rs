@@ -5,6 +5,9 @@
 //! a product of its own with exactly its taps, or, where the input has few channels, all phases share one product, whose
 //! columns would else be too few. This gathers instead of scattering, so that tiles can be worked on at the same time.
 
+use std::mem;
+use std::ops::Range;
+
 use super::kernel::{Sweep, Target};
 use super::lanes;
 use super::parallel::Threads;
@@ -33,6 +36,7 @@ pub struct Turned<T> {
     pub stride: usize,
     pub inputs: usize,
     pub outputs: usize,
+    window: Window,
 }
 
 impl<T: Real> Turned<T> {
@@ -43,9 +47,39 @@ impl<T: Real> Turned<T> {
             (0..window.stride).flat_map(|y| (0..window.stride).map(move |x| [y, x])).collect();
         let sets: Vec<Vec<[usize; 2]>> =
             if inputs < FEW { vec![phases] } else { phases.into_iter().map(|phase| vec![phase]).collect() };
-        let groups =
-            sets.into_iter().filter_map(|phases| Group::new(phases, kernel, (inputs, outputs), window)).collect();
-        Self { groups, stride: window.stride, inputs, outputs }
+        let groups = sets.into_iter().filter_map(|phases| Group::new(phases, window)).collect();
+        let mut turned = Self { groups, stride: window.stride, inputs, outputs, window };
+        turned.turn_all(kernel);
+        turned
+    }
+
+    /// Turns another kernel of the same shape.
+    pub fn turn_all(&mut self, kernel: &[T]) {
+        for place in 0..self.groups.len() {
+            let mut matrix = mem::take(&mut self.groups[place].matrix);
+            self.turn(&self.groups[place], kernel, &mut matrix);
+            self.groups[place].matrix = matrix;
+        }
+    }
+
+    /// The matrix of a group.
+    pub fn turn(&self, group: &Group<T>, kernel: &[T], matrix: &mut Vec<T>) {
+        let Self { inputs, outputs, window, .. } = *self;
+        let taps = window.kernel[0] * window.kernel[1];
+        assert_eq!(kernel.len(), taps * inputs * outputs, "a kernel of another shape");
+        let row = group.phases.len() * inputs;
+        matrix.resize(group.kernel[0] * group.kernel[1] * outputs * row, T::ZERO);
+        for (cell, matrix) in matrix.chunks_exact_mut(outputs * row).enumerate() {
+            for (place, &phase) in group.phases.iter().enumerate() {
+                let columns = place * inputs..(place + 1) * inputs;
+                match group.tap(cell, phase, window) {
+                    Some(tap) => {
+                        transpose(&kernel[tap * inputs * outputs..][..inputs * outputs], matrix, row, &columns);
+                    }
+                    None => matrix.chunks_exact_mut(row).for_each(|row| row[columns.clone()].fill(T::ZERO)),
+                }
+            }
+        }
     }
 
     /// The same without its numbers, which are packed elsewhere.
@@ -92,7 +126,7 @@ impl<T> Group<T> {
 
 impl<T: Real> Group<T> {
     /// `None` where no tap reaches these phases (a window smaller than its stride).
-    fn new(phases: Vec<[usize; 2]>, kernel: &[T], (inputs, outputs): (usize, usize), window: Window) -> Option<Self> {
+    fn new(phases: Vec<[usize; 2]>, window: Window) -> Option<Self> {
         let (stride, pad) = (window.stride as isize, [window.padding.top as isize, window.padding.left as isize]);
         let [height, width] = window.kernel.map(|taps| taps as isize);
         // Tap k of an input pixel `stride * i + phase` meets output `i + o` where k = phase + pad - stride * o.
@@ -103,22 +137,36 @@ impl<T: Real> Group<T> {
             (low <= high).then_some((low, (high - low + 1) as usize))
         };
         let ((top, rows), (left, columns)) = (reach(0, height)?, reach(1, width)?);
-        let mut matrix = vec![T::ZERO; rows * columns * outputs * phases.len() * inputs];
-        let mut cells = matrix.chunks_exact_mut(inputs);
-        for (row, column) in (0..rows as isize).flat_map(|row| (0..columns as isize).map(move |column| (row, column))) {
-            for output in 0..outputs {
-                for phase in &phases {
-                    let cell = cells.next()?;
-                    let y = phase[0] as isize + pad[0] - stride * (top + row);
-                    let x = phase[1] as isize + pad[1] - stride * (left + column);
-                    if (0..height).contains(&y) && (0..width).contains(&x) {
-                        let start = (y * width + x) as usize * inputs * outputs + output;
-                        let taps = kernel[start..].iter().step_by(outputs);
-                        cell.iter_mut().zip(taps).for_each(|(cell, tap)| *cell = *tap);
-                    }
+        Some(Self { phases, origin: [top, left], kernel: [rows, columns], matrix: Vec::new() })
+    }
+
+    /// The tap of the kernel that a phase sees in a cell of its window, if there is one.
+    fn tap(&self, cell: usize, phase: [usize; 2], window: Window) -> Option<usize> {
+        let place = [cell / self.kernel[1], cell % self.kernel[1]];
+        let pad = [window.padding.top, window.padding.left];
+        let [y, x] = [0, 1].map(|axis| {
+            let outputs = self.origin[axis] + place[axis] as isize;
+            (phase[axis] + pad[axis]) as isize - window.stride as isize * outputs
+        });
+        let inside = (0..window.kernel[0] as isize).contains(&y) && (0..window.kernel[1] as isize).contains(&x);
+        inside.then(|| y as usize * window.kernel[1] + x as usize)
+    }
+}
+
+/// Rows and columns that are turned together, so that both sides stay in cache.
+const BLOCK: usize = 16;
+
+/// Writes `from`, `[columns, rows]`, into some columns of `[rows, stride]`.
+fn transpose<T: Copy>(from: &[T], to: &mut [T], stride: usize, columns: &Range<usize>) {
+    let (width, height) = (columns.len(), from.len() / columns.len());
+    for top in (0..height).step_by(BLOCK) {
+        for left in (0..width).step_by(BLOCK) {
+            for row in top..height.min(top + BLOCK) {
+                let line = &mut to[row * stride + columns.start..][left..width.min(left + BLOCK)];
+                for (column, value) in line.iter_mut().enumerate() {
+                    *value = from[(left + column) * height + row];
                 }
             }
         }
-        Some(Self { phases, origin: [top, left], kernel: [rows, columns], matrix })
     }
 }

@@ -1,12 +1,13 @@
 //! 256-bit vectors with fused multiply-add: Intel since Haswell, AMD since Zen.
 
 use std::arch::x86_64::{
-    __m256, _CMP_GT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmp_ps,
-    _mm256_cmpeq_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_movemask_ps, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    __m256, _CMP_GT_OQ, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_castsi256_ps,
+    _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_movemask_ps, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
 };
 use std::ops::RangeInclusive;
 
+use super::outer::{Outer, accumulate};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
@@ -24,6 +25,7 @@ impl Vector for Eight {
         splat(value: f32) -> Self { Self(_mm256_set1_ps(value)) }
         load(from: *const f32) -> Self { Self(_mm256_loadu_ps(from)) }
         store(self: Self, to: *mut f32) -> () { _mm256_storeu_ps(to, self.0) }
+        prefetch(from: *const f32) -> () { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         add(self: Self, other: Self) -> Self { Self(_mm256_add_ps(self.0, other.0)) }
         sub(self: Self, other: Self) -> Self { Self(_mm256_sub_ps(self.0, other.0)) }
         fma(self: Self, factor: Self, summand: Self) -> Self { Self(_mm256_fmadd_ps(self.0, factor.0, summand.0)) }
@@ -73,11 +75,37 @@ unsafe impl Engine for Avx2 {
         unsafe { inside(strip) }
     }
 
+    unsafe fn accumulate(self, tile: &Outer) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inside(tile: &Outer) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match tile.rows {
+                    4 => accumulate::<Eight, 4, 2>(tile),
+                    5 => accumulate::<Eight, 5, 2>(tile),
+                    _ => accumulate::<Eight, 6, 2>(tile),
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { inside(tile) }
+    }
+
     unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
         #[target_feature(enable = "avx2,fma")]
         unsafe fn inside(scheme: Scheme, tile: &Spread) {
             // SAFETY: the caller's promise.
             unsafe { scheme.spread::<Eight>(tile) }
+        }
+        // SAFETY: as above.
+        unsafe { inside(scheme, tile) }
+    }
+
+    unsafe fn scatter(self, scheme: Scheme, tile: &Spread) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inside(scheme: Scheme, tile: &Spread) {
+            // SAFETY: the caller's promise.
+            unsafe { scheme.scatter::<Eight>(tile) }
         }
         // SAFETY: as above.
         unsafe { inside(scheme, tile) }

@@ -187,6 +187,34 @@ pub unsafe fn gather<V: Vector, A: Axis>(products: [V; MOST]) -> [V; MOST] {
     }
 }
 
+/// The transpose of [`gather`]: what outputs' gradients are at the points.
+///
+/// # Safety
+/// The instruction set of `V` is there.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+pub unsafe fn scatter<V: Vector, A: Axis>(gradients: [V; MOST]) -> [V; MOST] {
+    if A::POINTS == 1 {
+        return gradients;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut values = [V::zero(); MOST];
+        values[0] = gradients[0];
+        for pair in 0..A::PAIRS.len() {
+            let (mut even, mut odd) = (V::zero(), V::zero());
+            for power in 0..A::OUTPUTS {
+                let sum = if power % 2 == 0 { &mut even } else { &mut odd };
+                *sum = gradients[power].fma(V::splat(A::POWERS[pair][power]), *sum);
+            }
+            values[1 + 2 * pair] = even.add(odd);
+            values[2 + 2 * pair] = even.sub(odd);
+        }
+        values[A::POINTS - 1] = gradients[A::OUTPUTS - 1];
+        values
+    }
+}
+
 /// Writes axes.
 macro_rules! axes {
     ($($(#[$doc:meta])* $name:ident: $outputs:literal, $taps:literal, $pairs:expr;)*) => {

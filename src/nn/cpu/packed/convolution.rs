@@ -16,7 +16,7 @@ use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
 
 /// Channels below which a line of taps is one tap of a padded image: a run of three numbers is no work for vectors.
-const FEW: usize = 16;
+pub const FEW: usize = 16;
 
 /// A kernel, ready to be multiplied in the way that is the fastest for its image.
 #[derive(Debug)]
@@ -33,6 +33,13 @@ impl<E: Engine> Product<E> {
         match Scheme::of(kernel, grid, [channels, bias.len()]).filter(|_| stride == 1) {
             Some(scheme) => Self::Winograd(Winograd::new(engine, scheme, matrix, bias)),
             None => Self::Direct(Direct::new(engine, matrix, taps, bias)),
+        }
+    }
+
+    fn update(&mut self, matrix: &[f32]) {
+        match self {
+            Self::Direct(direct) => direct.update(matrix),
+            Self::Winograd(winograd) => winograd.update(matrix),
         }
     }
 
@@ -66,11 +73,6 @@ impl<E: Engine> Packed<E> {
         };
         Self { product, window: *window, channels, relu: *relu }
     }
-
-    fn sweep(&self, grid: [usize; 2]) -> Sweep {
-        let Window { kernel, stride, padding } = self.window;
-        Sweep { kernel, stride, origin: [-(padding.top as isize), -(padding.left as isize)], grid }
-    }
 }
 
 impl<E: Engine> Forward<f32> for Packed<E> {
@@ -93,7 +95,7 @@ impl<E: Engine> Forward<f32> for Packed<E> {
             bits: bits.map(|BitsMut { data, stride }| Shared::new(data, stride)),
             through: None,
         };
-        let sweep = self.sweep(size);
+        let sweep = Sweep::new(self.window, size);
         assert_eq!(source.channels, self.channels);
         if self.channels < FEW {
             workers.1.with(|buffers| {
@@ -111,14 +113,22 @@ impl<E: Engine> Forward<f32> for Packed<E> {
             Product::Winograd(_) => None,
         }
     }
+
+    fn update(&mut self, kernel: &[f32], bias: &[f32]) {
+        self.product.update(kernel);
+        match &mut self.product {
+            Product::Direct(direct) => direct.bias.update(bias),
+            Product::Winograd(winograd) => winograd.bias.update(bias),
+        }
+    }
 }
 
-fn view(Source { data, images, size, channels, stride }: Source<f32>) -> View {
+pub fn view(Source { data, images, size, channels, stride }: Source<f32>) -> View {
     View { data, images, size, apart: [size[0] * size[1] * stride, size[1] * stride, stride], channels }
 }
 
 /// The images with their padding, dense, in which a line of taps lies together: as images for windows one tap wide.
-fn pad<'a>(source: Source<f32>, sweep: &Sweep, spare: &'a mut Vec<f32>) -> (View<'a>, Sweep) {
+pub fn pad<'a>(source: Source<f32>, sweep: &Sweep, spare: &'a mut Vec<f32>) -> (View<'a>, Sweep) {
     let channels = source.channels;
     let [height, width] = [0, 1].map(|axis| (sweep.grid[axis] - 1) * sweep.stride + sweep.kernel[axis]);
     let (taps, line, whole) = (sweep.kernel[1], width * channels, height * width * channels);
@@ -200,6 +210,13 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
         }
         if let Some(bits) = bits.filter(|_| !fuses) {
             through_relu(Target { data, images, stride, size }, inputs, bits, workers.0);
+        }
+    }
+
+    fn update(&mut self, kernel: &[f32], spare: &mut Vec<f32>) {
+        for (group, product) in self.turned.groups.iter().zip(&mut self.groups) {
+            self.turned.turn(group, kernel, spare);
+            product.update(spare);
         }
     }
 }

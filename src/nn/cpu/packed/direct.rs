@@ -25,7 +25,7 @@ pub struct Direct<E> {
     taps: usize,
     /// Where each block of the depth lies in the image.
     runs: Vec<(Range<usize>, Vec<Run>)>,
-    bias: Bias,
+    pub bias: Bias,
     /// What a tap sees outside the image.
     zeros: Vec<f32>,
 }
@@ -43,6 +43,11 @@ impl<E: Engine> Direct<E> {
     /// The matrix again.
     pub fn matrix(&self) -> Vec<f32> {
         self.panels.unpack()
+    }
+
+    /// Takes another matrix of the same shape.
+    pub fn update(&mut self, matrix: &[f32]) {
+        self.panels.fill(matrix);
     }
 
     /// Multiplies the patches of `source`.

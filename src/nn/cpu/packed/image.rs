@@ -119,6 +119,12 @@ impl Bias {
         Self { numbers, columns: bias.len(), width }
     }
 
+    /// Takes others, as many.
+    pub fn update(&mut self, bias: &[f32]) {
+        assert_eq!(bias.len(), self.columns, "a bias of another length");
+        self.numbers.numbers_mut()[..bias.len()].copy_from_slice(bias);
+    }
+
     fn panel(&self, first: usize) -> &[f32] {
         &self.numbers.numbers()[first..first + self.width]
     }

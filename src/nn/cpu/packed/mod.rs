@@ -2,7 +2,8 @@
 //!
 //! `vector` says what an instruction set must offer, `avx2` and `neon` are some; all else is written once and compiled for each:
 //! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product, `winograd` one by
-//! transforms (`scheme` says which and where, `axis` and `transform` are they), `convolution` a convolution or its gradient as
+//! transforms (`scheme` says which and where, `axis` and `transform` are they); `outer` is the micro-kernel of weight gradients,
+//! `weights` and `winograd_weights` are what stands around it; `convolution` a convolution or its gradient as
 //! the rest of the program sees it.
 
 mod aligned;
@@ -14,12 +15,15 @@ mod direct;
 mod image;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod outer;
 mod panels;
 mod product;
 mod scheme;
 mod transform;
 mod vector;
+mod weights;
 mod winograd;
+mod winograd_weights;
 
 use aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
@@ -27,10 +31,13 @@ pub use avx2::Avx2;
 use convolution::{Packed, PackedGradient};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+use outer::Span;
+use weights::Weights;
 
 use super::instruction_set::InstructionSet;
-use super::kernel::{Backward, Forward};
+use super::kernel::{Backward, Forward, WeightGradient};
 use super::turned::Turned;
+use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
 
 /// A convolution on the kernels of an instruction set, if it has some; best for an output of `size`.
@@ -55,6 +62,22 @@ pub fn backward(set: InstructionSet, turned: &Turned<f32>, size: [usize; 2]) -> 
     }
 }
 
+/// A convolution's gradient by its kernel, likewise; for so many channels in and out; best for an output of `size`.
+pub fn weights(
+    set: InstructionSet,
+    window: Window,
+    channels: [usize; 2],
+    size: [usize; 2],
+) -> Option<Box<dyn WeightGradient<f32>>> {
+    match set {
+        InstructionSet::Portable => None,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => Some(Box::new(Weights::new(Avx2::new()?, window, channels, size))),
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon => Some(Box::new(Weights::new(Neon::new()?, window, channels, size))),
+    }
+}
+
 /// A thread's buffers.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -66,4 +89,12 @@ pub struct Workspace {
     points: Aligned,
     /// Their products by a panel.
     products: Aligned,
+    /// What taps see of some pixels, and the gradients there.
+    left: Aligned,
+    right: Aligned,
+    spans: Vec<Span>,
+    /// Sums at Winograd's points.
+    sums: Aligned,
+    /// What lies outside an image; nothing else is written there.
+    zeros: Aligned,
 }

@@ -6,6 +6,7 @@ use std::arch::aarch64::{
 };
 use std::ops::RangeInclusive;
 
+use super::outer::{Outer, accumulate};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
@@ -26,6 +27,8 @@ impl Vector for Four {
         splat(value: f32) -> Self { Self(vdupq_n_f32(value)) }
         load(from: *const f32) -> Self { Self(vld1q_f32(from)) }
         store(self: Self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
+        // Nothing in stable Rust asks for it; it is only a hint.
+        prefetch(_from: *const f32) -> () {}
         add(self: Self, other: Self) -> Self { Self(vaddq_f32(self.0, other.0)) }
         sub(self: Self, other: Self) -> Self { Self(vsubq_f32(self.0, other.0)) }
         fma(self: Self, factor: Self, summand: Self) -> Self { Self(vfmaq_f32(summand.0, self.0, factor.0)) }
@@ -70,9 +73,25 @@ unsafe impl Engine for Neon {
         }
     }
 
+    unsafe fn accumulate(self, tile: &Outer) {
+        // SAFETY: as above.
+        unsafe {
+            match tile.rows {
+                4 => accumulate::<Four, 4, 4>(tile),
+                5 => accumulate::<Four, 5, 4>(tile),
+                _ => accumulate::<Four, 6, 4>(tile),
+            }
+        }
+    }
+
     unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
         // SAFETY: as above.
         unsafe { scheme.spread::<Four>(tile) }
+    }
+
+    unsafe fn scatter(self, scheme: Scheme, tile: &Spread) {
+        // SAFETY: as above.
+        unsafe { scheme.scatter::<Four>(tile) }
     }
 
     unsafe fn gather(self, scheme: Scheme, tile: &Gather) {

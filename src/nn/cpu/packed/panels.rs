@@ -22,20 +22,34 @@ pub struct Panels {
 }
 
 impl Panels {
+    /// Zeros in the place of a matrix.
+    pub fn zeros(depth: usize, columns: usize, width: usize) -> Self {
+        let block = depth.div_ceil(depth.div_ceil(BLOCK));
+        Self { numbers: Aligned::zeros(depth * columns.next_multiple_of(width)), depth, columns, width, block }
+    }
+
     /// Packs a row-major matrix.
     pub fn new(matrix: &[f32], columns: usize, width: usize) -> Self {
         assert!(!matrix.is_empty() && matrix.len().is_multiple_of(columns), "a matrix of {columns} columns");
-        let depth = matrix.len() / columns;
-        let block = depth.div_ceil(depth.div_ceil(BLOCK));
-        let numbers = Aligned::zeros(depth * columns.next_multiple_of(width));
-        let mut panels = Self { numbers, depth, columns, width, block };
-        for (row, values) in matrix.chunks_exact(columns).enumerate() {
-            for (panel, values) in values.chunks(width).enumerate() {
-                let start = panels.place(row, panel);
-                panels.numbers.numbers_mut()[start..start + values.len()].copy_from_slice(values);
+        let mut panels = Self::zeros(matrix.len() / columns, columns, width);
+        panels.fill(matrix);
+        panels
+    }
+
+    /// Packs another matrix of the same shape.
+    pub fn fill(&mut self, matrix: &[f32]) {
+        assert_eq!(matrix.len(), self.depth * self.columns, "a matrix of another shape");
+        for (row, values) in matrix.chunks_exact(self.columns).enumerate() {
+            for (panel, values) in values.chunks(self.width).enumerate() {
+                self.row_mut(row, panel)[..values.len()].copy_from_slice(values);
             }
         }
-        panels
+    }
+
+    /// A row of a panel.
+    pub fn row_mut(&mut self, row: usize, panel: usize) -> &mut [f32] {
+        let start = self.place(row, panel);
+        &mut self.numbers.numbers_mut()[start..start + self.width]
     }
 
     /// The matrix again.

@@ -1,6 +1,6 @@
 //! Which of Winograd's transforms a convolution gets, if any.
 
-use super::axis::{self, Axis, F23, F43, F45, F47, One};
+use super::axis::{self, Axis, F23, F43, F45, F47, MOST, One};
 use super::transform::{self, Gather, Spread};
 use super::vector::Vector;
 
@@ -37,10 +37,10 @@ macro_rules! schemes {
                 }
             }
 
-            /// The values of a window at the points.
-            pub fn kernel(self, taps: &[f64]) -> Vec<f64> {
+            /// What takes kernels to the points.
+            pub fn axes(self) -> Axes {
                 match self {
-                    $(Self::$name => kernel::<$down, $across>(taps),)*
+                    $(Self::$name => Axes { down: Matrix::new::<$down>(), across: Matrix::new::<$across>() },)*
                 }
             }
 
@@ -55,6 +55,21 @@ macro_rules! schemes {
                 unsafe {
                     match self {
                         $(Self::$name => transform::spread::<V, $down, $across>(tile),)*
+                    }
+                }
+            }
+
+            /// Scatters a tile of gradients.
+            ///
+            /// # Safety
+            /// As [`transform::scatter`].
+            #[inline(always)]
+            #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
+            pub unsafe fn scatter<V: Vector>(self, tile: &Spread) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match self {
+                        $(Self::$name => transform::scatter::<V, $down, $across>(tile),)*
                     }
                 }
             }
@@ -111,15 +126,79 @@ impl Scheme {
     }
 }
 
-/// The values of a window at the points of two axes.
-fn kernel<Y: Axis, X: Axis>(taps: &[f64]) -> Vec<f64> {
-    let lines: Vec<Vec<f64>> = taps.chunks_exact(X::TAPS).map(axis::kernel::<X>).collect();
-    let mut points = vec![0.0; Y::POINTS * X::POINTS];
-    for x in 0..X::POINTS {
-        let column: Vec<f64> = lines.iter().map(|line| line[x]).collect();
-        for (y, value) in axis::kernel::<Y>(&column).into_iter().enumerate() {
-            points[y * X::POINTS + x] = value;
+/// Kernels that go to the points together.
+pub const LANES: usize = 8;
+
+/// The matrix that takes the taps of one axis to its points.
+#[derive(Clone, Copy, Debug)]
+struct Matrix {
+    /// `[points, taps]`.
+    factors: [[f64; MOST]; MOST],
+    points: usize,
+    taps: usize,
+}
+
+impl Matrix {
+    fn new<A: Axis>() -> Self {
+        let mut factors = [[0.0; MOST]; MOST];
+        for tap in 0..A::TAPS {
+            let mut unit = [0.0; MOST];
+            unit[tap] = 1.0;
+            for (row, factor) in factors.iter_mut().zip(axis::kernel::<A>(&unit[..A::TAPS])) {
+                row[tap] = factor;
+            }
+        }
+        Self { factors, points: A::POINTS, taps: A::TAPS }
+    }
+}
+
+/// The matrices of both axes.
+#[derive(Clone, Copy, Debug)]
+pub struct Axes {
+    down: Matrix,
+    across: Matrix,
+}
+
+impl Axes {
+    /// The values at the points, row after row, of some kernels whose taps stand side by side.
+    pub fn kernels(&self, taps: &[[f64; LANES]], points: &mut [[f64; LANES]]) {
+        let Self { down, across } = self;
+        for x in 0..across.points {
+            let mut column = [[0.0; LANES]; MOST];
+            for (value, taps) in column.iter_mut().zip(taps.chunks_exact(across.taps)) {
+                add_all(value, &across.factors[x], taps);
+            }
+            for y in 0..down.points {
+                let point = &mut points[y * across.points + x];
+                *point = [0.0; LANES];
+                add_all(point, &down.factors[y], &column[..down.taps]);
+            }
         }
     }
-    points
+
+    /// The transpose of [`Axes::kernels`]: gradients by the taps from those by the points.
+    pub fn gradients(&self, points: &[[f64; LANES]], taps: &mut [[f64; LANES]]) {
+        let Self { down, across } = self;
+        taps.fill([0.0; LANES]);
+        for x in 0..across.points {
+            for (tap, line) in taps.chunks_exact_mut(across.taps).enumerate() {
+                let mut sum = [0.0; LANES];
+                for (factors, points) in down.factors.iter().zip(points.chunks_exact(across.points)) {
+                    add(&mut sum, factors[tap], &points[x]);
+                }
+                for (value, factor) in line.iter_mut().zip(&across.factors[x]) {
+                    add(value, *factor, &sum);
+                }
+            }
+        }
+    }
+}
+
+/// Adds all `values`, each with its factor.
+fn add_all(sum: &mut [f64; LANES], factors: &[f64; MOST], values: &[[f64; LANES]]) {
+    factors.iter().zip(values).for_each(|(factor, values)| add(sum, *factor, values));
+}
+
+fn add(sum: &mut [f64; LANES], factor: f64, values: &[f64; LANES]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }

@@ -17,55 +17,72 @@ pub struct Spread<'a> {
     /// Where each input begins in the source, or [`BORDER`].
     pub offsets: &'a [usize],
     pub channels: usize,
-    /// The first point; rows of whole vectors.
+    /// The first point; groups of whole vectors.
     pub points: *mut f32,
     /// Numbers between two points.
     pub apart: usize,
+    /// Channels of a group, a multiple of every vector's; numbers between two groups.
+    pub group: [usize; 2],
 }
 
-/// Spreads a tile along both axes.
-///
-/// # Safety
-/// The instruction set of `V` is there. Every offset that is not [`BORDER`] has its channels behind it in the source, every
-/// point room for them in whole vectors, and nothing else uses the points.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
-pub unsafe fn spread<V: Vector, Y: Axis, X: Axis>(tile: &Spread) {
-    assert_eq!(tile.offsets.len(), Y::POINTS * X::POINTS);
-    let mut inputs = [tile.zeros; MOST * MOST];
-    // SAFETY: the caller's promise.
-    unsafe {
-        for (input, offset) in inputs.iter_mut().zip(tile.offsets) {
-            if *offset != BORDER {
-                *input = tile.source.add(*offset);
+/// Writes a function that takes a tile to points along both axes; the loops must have lengths that the compiler knows.
+macro_rules! to_points {
+    ($(#[$doc:meta])* $name:ident: $inputs:ident, $axis:ident) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// The instruction set of `V` is there. Every offset that is not [`BORDER`] has its channels behind it in the source,
+        /// every point room for them in whole vectors, and nothing else uses the points.
+        #[inline(always)]
+        #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
+        pub unsafe fn $name<V: Vector, Y: Axis, X: Axis>(tile: &Spread) {
+            assert_eq!(tile.offsets.len(), Y::$inputs * X::$inputs);
+            let mut inputs = [tile.zeros; MOST * MOST];
+            // SAFETY: the caller's promise.
+            unsafe {
+                for (input, offset) in inputs.iter_mut().zip(tile.offsets) {
+                    if *offset != BORDER {
+                        *input = tile.source.add(*offset);
+                    }
+                }
+                for channel in (0..tile.channels).step_by(V::LANES) {
+                    let points = tile.points.add(channel / tile.group[0] * tile.group[1] + channel % tile.group[0]);
+                    let mut half = [[MaybeUninit::<V>::uninit(); MOST]; MOST];
+                    let rest = tile.channels - channel;
+                    for x in 0..X::$inputs {
+                        let mut column = [V::zero(); MOST];
+                        for y in 0..Y::$inputs {
+                            let from = inputs[y * X::$inputs + x].add(channel);
+                            column[y] = if rest < V::LANES { part(from, rest) } else { V::load(from) };
+                        }
+                        let column = axis::$axis::<V, Y>(column);
+                        for y in 0..Y::POINTS {
+                            half[y][x].write(column[y]);
+                        }
+                    }
+                    for y in 0..Y::POINTS {
+                        let mut line = [V::zero(); MOST];
+                        for x in 0..X::$inputs {
+                            line[x] = half[y][x].assume_init();
+                        }
+                        let line = axis::$axis::<V, X>(line);
+                        for x in 0..X::POINTS {
+                            line[x].store(points.add((y * X::POINTS + x) * tile.apart));
+                        }
+                    }
+                }
             }
         }
-        for channel in (0..tile.channels).step_by(V::LANES) {
-            let mut half = [[MaybeUninit::<V>::uninit(); MOST]; MOST];
-            let rest = tile.channels - channel;
-            for x in 0..X::POINTS {
-                let mut column = [V::zero(); MOST];
-                for y in 0..Y::POINTS {
-                    let from = inputs[y * X::POINTS + x].add(channel);
-                    column[y] = if rest < V::LANES { part(from, rest) } else { V::load(from) };
-                }
-                let column = axis::spread::<V, Y>(column);
-                for y in 0..Y::POINTS {
-                    half[y][x].write(column[y]);
-                }
-            }
-            for y in 0..Y::POINTS {
-                let mut line = [V::zero(); MOST];
-                for x in 0..X::POINTS {
-                    line[x] = half[y][x].assume_init();
-                }
-                let line = axis::spread::<V, X>(line);
-                for x in 0..X::POINTS {
-                    line[x].store(tile.points.add((y * X::POINTS + x) * tile.apart + channel));
-                }
-            }
-        }
-    }
+    };
+}
+
+to_points! {
+    /// Spreads a tile of inputs.
+    spread: POINTS, spread
+}
+to_points! {
+    /// Scatters a tile of outputs' gradients.
+    scatter: OUTPUTS, scatter
 }
 
 /// The first numbers of a vector, then noughts.

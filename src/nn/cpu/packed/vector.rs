@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
+use super::outer::Outer;
 use super::product::Strip;
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
@@ -22,6 +23,8 @@ pub trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// `LANES` numbers to anywhere.
     unsafe fn store(self, to: *mut f32);
+    /// Says that a number will soon be read.
+    unsafe fn prefetch(from: *const f32);
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
     /// `self - other`.
@@ -63,11 +66,21 @@ pub unsafe trait Engine: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// As [`super::product::multiply`] says.
     unsafe fn multiply(self, strip: &Strip);
+    /// Some channels by a panel, summed over pixels.
+    ///
+    /// # Safety
+    /// As [`super::outer::accumulate`] says.
+    unsafe fn accumulate(self, tile: &Outer);
     /// Spreads a tile.
     ///
     /// # Safety
     /// As [`super::transform::spread`] says.
     unsafe fn spread(self, scheme: Scheme, tile: &Spread);
+    /// Scatters a tile.
+    ///
+    /// # Safety
+    /// As [`super::transform::scatter`] says.
+    unsafe fn scatter(self, scheme: Scheme, tile: &Spread);
     /// Gathers a tile.
     ///
     /// # Safety

@@ -12,7 +12,7 @@ use super::direct::runs;
 use super::image::{Bias, Fused, Output, View};
 use super::panels::Panels;
 use super::product::{BORDER, Columns, Run, Strip, rows};
-use super::scheme::Scheme;
+use super::scheme::{LANES, Scheme};
 use super::transform::{Gather, Spread};
 use super::vector::Engine;
 use crate::nn::cpu::kernel::{Sweep, Workers};
@@ -32,7 +32,7 @@ pub struct Winograd<E> {
     panels: Vec<Panels>,
     runs: Vec<(Range<usize>, Vec<Run>)>,
     channels: usize,
-    bias: Bias,
+    pub bias: Bias,
     /// What lies outside the image.
     zeros: Vec<f32>,
 }
@@ -41,26 +41,41 @@ impl<E: Engine> Winograd<E> {
     /// `matrix` is `[height, width, channels, columns]`, `bias` `[columns]`.
     pub fn new(engine: E, scheme: Scheme, matrix: &[f32], bias: &[f32]) -> Self {
         let [height, width] = scheme.taps();
-        let cells = matrix.len() / (height * width);
-        let taps = height * width;
         let [down, across] = scheme.inputs();
-        let units = (0..taps).map(|tap| scheme.kernel(&unit(taps, tap)));
-        let factors: Vec<Vec<f64>> = units.collect();
-        let panels: Vec<Panels> = (0..down * across)
-            .map(|point| {
-                let mut values = vec![0.0_f64; cells];
-                for (factors, taps) in factors.iter().zip(matrix.chunks_exact(cells)) {
-                    let factor = factors[point];
-                    values.iter_mut().zip(taps).for_each(|(value, tap)| *value += factor * f64::from(*tap));
-                }
-                let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-                Panels::new(&values, bias.len(), E::COLUMNS)
-            })
-            .collect();
-        let channels = cells / bias.len();
+        let channels = matrix.len() / (height * width * bias.len());
+        let panels = || Panels::zeros(channels, bias.len(), E::COLUMNS);
+        let panels: Vec<Panels> = (0..down * across).map(|_| panels()).collect();
         let runs = panels[0].blocks().map(|block| (block.clone(), runs(block, channels))).collect();
         let zeros = vec![0.0; channels];
-        Self { engine, scheme, panels, runs, channels, bias: Bias::new(bias, E::COLUMNS), zeros }
+        let mut new = Self { engine, scheme, panels, runs, channels, bias: Bias::new(bias, E::COLUMNS), zeros };
+        new.update(matrix);
+        new
+    }
+
+    /// Takes another matrix of the same shape: its values at the points, which are computed in f64.
+    pub fn update(&mut self, matrix: &[f32]) {
+        let [height, width] = self.scheme.taps();
+        let columns = self.panels[0].columns;
+        assert_eq!(matrix.len(), height * width * self.channels * columns, "a matrix of another shape");
+        let axes = self.scheme.axes();
+        let (mut taps, mut points) = ([[0.0; LANES]; MOST * MOST], [[0.0; LANES]; MOST * MOST]);
+        let (taps, points) = (&mut taps[..height * width], &mut points[..self.panels.len()]);
+        for channel in 0..self.channels {
+            for from in (0..columns).step_by(LANES) {
+                let lanes = LANES.min(columns - from);
+                for (tap, values) in taps.iter_mut().enumerate() {
+                    let start = (tap * self.channels + channel) * columns + from;
+                    let numbers = matrix[start..start + lanes].iter();
+                    values.iter_mut().zip(numbers).for_each(|(value, number)| *value = f64::from(*number));
+                }
+                axes.kernels(taps, points);
+                for (panels, values) in self.panels.iter_mut().zip(&*points) {
+                    let row = panels.row_mut(channel, from / E::COLUMNS);
+                    let row = &mut row[from % E::COLUMNS..][..lanes];
+                    row.iter_mut().zip(values).for_each(|(to, value)| *to = *value as f32);
+                }
+            }
+        }
     }
 
     /// Convolves `source`.
@@ -151,6 +166,7 @@ impl<E: Engine> Winograd<E> {
             channels: self.channels,
             points: points.start().wrapping_add(place * points.stride()),
             apart: count * points.stride(),
+            group: [ROW, ROW],
         };
         // SAFETY: `run` has checked the image, the line above the points, of which this row is this tile's alone.
         unsafe { self.engine.spread(self.scheme, &spread) };
@@ -174,11 +190,6 @@ impl<E: Engine> Winograd<E> {
     }
 }
 
-/// Nought at all taps but one.
-fn unit(taps: usize, one: usize) -> Vec<f64> {
-    (0..taps).map(|tap| f64::from(u8::from(tap == one))).collect()
-}
-
 /// Numbers to which a row of points is filled up: the widest vector.
 const ROW: usize = 16;
 
@@ -192,20 +203,20 @@ struct Job<'a> {
 }
 
 /// How an output is cut into tiles, image after image.
-struct Cut {
+pub struct Cut {
     /// Down and across in each image.
-    tiles: [usize; 2],
+    pub tiles: [usize; 2],
     /// Height and width of a tile.
     size: [usize; 2],
 }
 
 impl Cut {
-    fn new(grid: [usize; 2], size: [usize; 2]) -> Self {
+    pub fn new(grid: [usize; 2], size: [usize; 2]) -> Self {
         Self { tiles: [0, 1].map(|axis| grid[axis].div_ceil(size[axis])), size }
     }
 
     /// Image, row and column of a tile's first output.
-    fn corner(&self, tile: usize) -> [usize; 3] {
+    pub fn corner(&self, tile: usize) -> [usize; 3] {
         let [down, across] = self.tiles;
         [tile / (down * across), tile / across % down * self.size[0], tile % across * self.size[1]]
     }

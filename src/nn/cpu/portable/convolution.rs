@@ -9,7 +9,6 @@ use crate::nn::cpu::kernel::{
 use crate::nn::cpu::lanes;
 use crate::nn::cpu::parallel::{Shared, at_least};
 use crate::nn::cpu::turned::Turned;
-use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
 use crate::nn::real::Real;
 
@@ -23,9 +22,7 @@ impl<T: Real> Forward<T> for Convolution<T> {
         bits: Option<BitsMut>,
         workers: Workers<T>,
     ) {
-        let Window { kernel, stride, padding } = self.window;
-        let origin = [-(padding.top as isize), -(padding.left as isize)];
-        let sweep = Sweep { kernel, stride, origin, grid: target.size };
+        let sweep = Sweep::new(self.window, target.size);
         let channels = self.bias.len();
         let mut bits =
             bits.map(|BitsMut { data, stride }| (data.chunks_mut(target.size[0] * target.size[1] * stride), stride));
@@ -47,6 +44,11 @@ impl<T: Real> Forward<T> for Convolution<T> {
 
     fn kernel(&self) -> Option<Cow<'_, [T]>> {
         Some(Cow::Borrowed(&self.kernel))
+    }
+
+    fn update(&mut self, kernel: &[T], bias: &[T]) {
+        self.kernel.copy_from_slice(kernel);
+        self.bias.copy_from_slice(bias);
     }
 }
 
@@ -99,6 +101,10 @@ impl<T: Real> Backward<T> for Turned<T> {
         if let Some(bits) = bits {
             through_relu(target, self.inputs, bits, workers.0);
         }
+    }
+
+    fn update(&mut self, kernel: &[T], _: &mut Vec<T>) {
+        self.turn_all(kernel);
     }
 }
 

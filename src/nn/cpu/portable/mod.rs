@@ -3,3 +3,6 @@
 
 mod convolution;
 mod product;
+mod weights;
+
+pub use weights::Weights;

@@ -11,9 +11,9 @@ use crate::nn::cpu::parallel::{Threads, at_least};
 use crate::nn::real::Real;
 
 /// Numbers of a tile's patches, or of its output, that should stay in the second-level cache.
-const TILE: usize = 96 * 1024;
+pub const TILE: usize = 96 * 1024;
 /// Output pixels of a tile: so many that packing the matrix does not tell, and so few that the tile stays in cache.
-const PIXELS: [usize; 2] = [128, 1024];
+pub const PIXELS: [usize; 2] = [128, 1024];
 /// Columns that a thread should get at least.
 const COLUMNS: usize = 48;
 
@@ -91,7 +91,7 @@ fn tiles(pixels: usize, columns: usize, depth: usize, threads: Threads) -> Vec<T
 }
 
 /// Writes the patches of some output pixels one after another.
-fn gather<T: Real>(source: Source<T>, sweep: &Sweep, pixels: Range<usize>, patches: &mut [T]) {
+pub fn gather<T: Real>(source: Source<T>, sweep: &Sweep, pixels: Range<usize>, patches: &mut [T]) {
     let [height, width] = source.size;
     let line = sweep.kernel[1] * source.channels;
     let patch = sweep.kernel[0] * line;

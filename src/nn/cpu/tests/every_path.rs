@@ -93,6 +93,25 @@ fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: b
     result.into_iter().map(Real::to_f64).collect()
 }
 
+/// The gradients by kernel and bias.
+fn weights<T: Real>(set: InstructionSet, case: &Case, images: usize) -> [Vec<f64>; 2] {
+    let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
+    let input = self::images::<T>(case.seed, images * case.size[0] * case.size[1], inputs);
+    let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs);
+    let count = case.window.kernel.iter().product::<usize>() * inputs * outputs;
+    // What was there before is overwritten.
+    let mut sums = [count, outputs].map(|count| vec![T::from_f64(0.5); count]);
+    let [kernel, bias] = &mut sums;
+    set.weights(case.window, case.channels, size).run(
+        source(&input, (images, case.size), inputs),
+        source(&gradient, (images, size), outputs),
+        kernel,
+        bias,
+        (Threads(case.threads), &Spares::default()),
+    );
+    sums.map(|sums| sums.into_iter().map(Real::to_f64).collect())
+}
+
 fn close(ours: &[f64], truth: &[f64], what: &str) -> Result<(), String> {
     let largest = truth.iter().fold(1.0_f64, |largest, value| largest.max(value.abs()));
     let off = ours.iter().zip(truth).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -105,6 +124,7 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
     let truth = (
         forward::<f64>(InstructionSet::Portable, case, kind).0,
         backward::<f64>(InstructionSet::Portable, case, kind, accumulate),
+        weights::<f64>(InstructionSet::Portable, case, kind.images),
     );
     for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here()) {
         let (value, mask) = forward::<f32>(set, case, kind);
@@ -118,6 +138,9 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
         }
         let gradient = backward::<f32>(set, case, kind, accumulate);
         close(&gradient, &truth.1, &format!("{set:?} gradient {case:?} {kind:?} {accumulate}"))?;
+        for (sums, truth) in weights::<f32>(set, case, kind.images).iter().zip(&truth.2) {
+            close(sums, truth, &format!("{set:?} weight gradient {case:?} {kind:?}"))?;
+        }
     }
     Ok(())
 }

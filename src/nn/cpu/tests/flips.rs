@@ -12,11 +12,11 @@ use crate::nn::graph::{Graph, Variant};
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
 
-const SIDE: usize = 107;
-const COTANGENT: [f64; 5] = [1.0, -0.5, 0.25, -2.0, 1.5];
+pub const SIDE: usize = 107;
+pub const COTANGENT: [f64; 5] = [1.0, -0.5, 0.25, -2.0, 1.5];
 
 /// He-scaled kernels, batch norm near the identity.
-fn parameters(graph: &Graph) -> impl Fn(&str) -> Option<Vec<f32>> {
+pub fn parameters(graph: &Graph) -> impl Fn(&str) -> Option<Vec<f32>> {
     let shapes: HashMap<String, Vec<usize>> = graph.parameters().into_iter().map(|p| (p.name, p.shape)).collect();
     move |name| {
         let shape = shapes.get(name)?;
@@ -45,7 +45,7 @@ fn run<T: Real>(program: &Program<T>, rgb: &[f64], decisions: Option<&[Vec<u8>]>
     (gradient.into_iter().map(Real::to_f64).collect(), kept)
 }
 
-fn relative(ours: &[f64], theirs: &[f64]) -> f64 {
+pub fn relative(ours: &[f64], theirs: &[f64]) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     norm(&mut ours.iter().zip(theirs).map(|(a, b)| a - b)) / norm(&mut theirs.iter().copied())
 }

@@ -1,0 +1,240 @@
+//! A [`Graph`] and its parameters come in; for each batch of images its logits and the gradients by all parameters go out.
+//!
+//! The whole batch goes through one step after another, all threads on the same step: batch norm needs that, and weights
+//! are read once for all images. `steps` says what runs, `norm` is what stands around a convolution's products, `pass` takes
+//! a batch through and back. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels
+//! are packed anew at the beginning of each.
+//!
+//! Memory is made once, for a batch of the size that was asked for: every value, every convolution's products before its
+//! batch norm (in whose place their gradient goes), a bit for each ReLU, a byte for each maximum; gradients by values share
+//! memory as soon as nobody reads them.
+
+mod norm;
+mod pass;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+
+use norm::{Affine, Back, Moments, Sums};
+use rayon::prelude::*;
+use steps::{Convolution, Operation, Step, TensorId};
+
+use super::images::LINE;
+use super::instruction_set::InstructionSet;
+use super::kernel::{Backward, Buffers, Forward, WeightGradient, mask_bytes};
+use super::layout::Layout;
+use super::parallel::Spares;
+use super::turned::Turned;
+use crate::nn::NnError;
+use crate::nn::graph::Graph;
+use crate::nn::plan::{self, Parameters};
+use crate::nn::real::Real;
+
+/// What is left of the moving mean and variance after a step: the default of Keras.
+const MOMENTUM: f64 = 0.99;
+
+/// Which mean and variance batch norm takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// Those of the batch, which the moving ones follow (as Keras 3 has it, the variance biased).
+    Batch,
+    /// The moving ones, which stay as they are.
+    Stored,
+}
+
+/// A parameter of the network.
+#[derive(Clone, Debug)]
+pub struct Tensor<T> {
+    /// As in [`Graph::parameters`].
+    pub name: String,
+    /// Row-major; may be changed between steps.
+    pub values: Vec<T>,
+    /// The gradient that the last step found, as long as `values`; empty where there is none: moving statistics, and what the
+    /// source of the weights does not have, which stays what it is.
+    pub gradient: Vec<T>,
+}
+
+/// A loss by an image's place in the batch and its logits: its value, and its derivative by each logit.
+pub type Loss<'a> = dyn Fn(usize, &[f64]) -> (f64, Vec<f64>) + 'a;
+
+/// What a step found, besides gradients.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// `[images, classes]`.
+    pub logits: Vec<f64>,
+    /// The loss of each image.
+    pub losses: Vec<f64>,
+}
+
+/// Takes batches through a network and back.
+#[derive(Debug)]
+pub struct Trainer<T> {
+    steps: Vec<Step>,
+    layout: Layout,
+    side: usize,
+    batch: usize,
+    statistics: Statistics,
+    tensors: Vec<Tensor<T>>,
+    /// Per step: a convolution's kernels and what it keeps.
+    layers: Vec<Option<Layer<T>>>,
+    slots: Vec<Vec<T>>,
+    /// Per step: bits of a ReLU, or winners of a max pool.
+    kept: Vec<Vec<u8>>,
+    spares: Spares<Buffers<T>>,
+    /// Sums of chunks on their way to those of all pixels.
+    spare: Vec<T>,
+}
+
+/// A convolution, ready to run, and what forward keeps for backward.
+#[derive(Debug)]
+struct Layer<T> {
+    forward: Box<dyn Forward<T>>,
+    /// Not where the input is the image.
+    backward: Option<Box<dyn Backward<T>>>,
+    weights: Box<dyn WeightGradient<T>>,
+    /// As long as the bias: noughts where the convolution has none.
+    no_bias: Vec<T>,
+    /// Before batch norm; empty where they are the value.
+    products: Vec<T>,
+    moments: Moments,
+    sums: Sums,
+    affine: Affine<T>,
+    back: Back<T>,
+    spare: Vec<T>,
+}
+
+impl<T: Real> Trainer<T> {
+    /// For batches of up to `batch` images. An error names a parameter that is missing (and has no default) or has another size.
+    pub fn new(graph: &Graph, parameters: &Parameters, batch: usize, statistics: Statistics) -> Result<Self, NnError> {
+        Self::with(InstructionSet::chosen()?, graph, parameters, batch, statistics)
+    }
+
+    /// The same with other instructions than the program has chosen.
+    pub fn with(
+        set: InstructionSet,
+        graph: &Graph,
+        parameters: &Parameters,
+        batch: usize,
+        statistics: Statistics,
+    ) -> Result<Self, NnError> {
+        let steps = steps::steps(graph)?;
+        let layout = Layout::keeping(&steps)?;
+        let tensors = tensors(graph, parameters)?;
+        let batch = batch.max(1);
+        let layers = steps.iter().map(|step| Layer::new(set, &steps, step, &tensors, batch)).collect();
+        let slots = layout.slots.iter().map(|length| vec![T::ZERO; batch * length + LINE / size_of::<T>()]).collect();
+        let kept = steps.iter().map(|step| vec![0; batch * kept_bytes(step)]).collect();
+        let (spares, spare) = (Spares::default(), Vec::new());
+        let side = graph.side;
+        Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare })
+    }
+
+    /// All parameters, in the order of [`Graph::parameters`].
+    pub fn tensors(&self) -> &[Tensor<T>] {
+        &self.tensors
+    }
+
+    /// The same for an optimiser, which may change values.
+    pub fn tensors_mut(&mut self) -> &mut [Tensor<T>] {
+        &mut self.tensors
+    }
+
+    /// Takes `images`, `[up to batch, side, side, 3]`, RGB in [0, 1], through the network and the sum of their losses back.
+    pub fn step(&mut self, images: &[T], loss: &Loss) -> Result<Outcome, NnError> {
+        let expected = self.side * self.side * 3;
+        let count = images.len() / expected;
+        if !images.len().is_multiple_of(expected) || !(1..=self.batch).contains(&count) {
+            return Err(NnError::Shape { expected, given: images.len() });
+        }
+        self.pack();
+        let logits = self.forward(images);
+        let classes = logits.len() / count;
+        let (losses, cotangents): (Vec<f64>, Vec<Vec<f64>>) =
+            logits.chunks_exact(classes).enumerate().map(|(image, logits)| loss(image, logits)).unzip();
+        self.backward(count, &cotangents.concat());
+        Ok(Outcome { logits, losses })
+    }
+
+    /// Gives the tensors' values to all kernels.
+    fn pack(&mut self) {
+        let Self { steps, layers, tensors, .. } = self;
+        let layers: Vec<_> =
+            steps.iter().zip(layers).filter_map(|(step, layer)| Some((step, layer.as_mut()?))).collect();
+        layers.into_par_iter().with_max_len(1).for_each(|(step, layer)| {
+            let Operation::Convolution(convolution) = &step.operation else { return };
+            let kernel = &tensors[convolution.kernel].values;
+            layer.forward.update(kernel, convolution.bias.map_or(&layer.no_bias, |bias| &tensors[bias].values));
+            if let Some(backward) = &mut layer.backward {
+                backward.update(kernel, &mut layer.spare);
+            }
+        });
+    }
+}
+
+impl<T: Real> Layer<T> {
+    /// That of a step, if it is a convolution.
+    fn new(set: InstructionSet, steps: &[Step], step: &Step, tensors: &[Tensor<T>], batch: usize) -> Option<Self> {
+        let Operation::Convolution(Convolution { window, kernel, .. }) = step.operation else { return None };
+        let [height, width, outputs] = step.shape;
+        let input = &steps[step.inputs[0]];
+        let [rows, columns, inputs] = input.shape;
+        let kernel = &tensors[kernel].values;
+        let no_bias = vec![T::ZERO; outputs];
+        let forward =
+            plan::Convolution { window, kernel: kernel.clone(), bias: no_bias.clone(), residual: None, relu: false };
+        let differentiates = !matches!(input.operation, Operation::Preprocess(_));
+        let backward = || set.backward(Turned::new(window, kernel, outputs), [rows, columns]);
+        let plain = matches!(&step.operation, Operation::Convolution(convolution) if convolution.is_plain());
+        Some(Self {
+            forward: set.forward(forward, [height, width]),
+            backward: differentiates.then(backward),
+            weights: set.weights(window, [inputs, outputs], [height, width]),
+            products: if plain { Vec::new() } else { vec![T::ZERO; batch * height * width * outputs] },
+            moments: Moments::new(outputs),
+            sums: Sums::new(outputs),
+            affine: Affine::new(outputs),
+            back: Back::new(outputs),
+            no_bias,
+            spare: Vec::new(),
+        })
+    }
+}
+
+/// The graph's parameters as they are given, or their defaults.
+fn tensors<T: Real>(graph: &Graph, parameters: &Parameters) -> Result<Vec<Tensor<T>>, NnError> {
+    let tensor = |parameter: crate::nn::graph::Parameter| {
+        let expected = parameter.shape.iter().product();
+        let given = parameters(&parameter.name);
+        let trained = given.is_some() && !parameter.name.contains("/moving_");
+        let values = match (given, parameter.default) {
+            (Some(values), _) if values.len() == expected => values,
+            (None, Some(value)) => vec![value; expected],
+            (given, _) => {
+                let given = given.map(|values| values.len());
+                return Err(NnError::Parameter { name: parameter.name, expected, given });
+            }
+        };
+        let values: Vec<T> = values.into_iter().map(|value| T::from_f64(f64::from(value))).collect();
+        let gradient = if trained { vec![T::ZERO; expected] } else { Vec::new() };
+        Ok(Tensor { name: parameter.name, values, gradient })
+    };
+    graph.parameters().into_iter().map(tensor).collect()
+}
+
+/// Bytes that a step keeps of an image.
+fn kept_bytes(step: &Step) -> usize {
+    let [height, width, channels] = step.shape;
+    match &step.operation {
+        Operation::Convolution(convolution) if !convolution.is_plain() => height * width * mask_bytes(channels),
+        Operation::MaxPool(_) => height * width * channels,
+        _ => 0,
+    }
+}
+
+/// The gradient of a tensor, taken out while it is written; `None` where there is none.
+fn take<T>(tensors: &mut [Tensor<T>], id: TensorId) -> Option<Vec<T>> {
+    let gradient = mem::take(&mut tensors[id].gradient);
+    (!gradient.is_empty()).then_some(gradient)
+}
