@@ -52,7 +52,7 @@ impl<T: Real> Program<T> {
             let Operation::Convolution(convolution) = &mut step.operation else { return None };
             let forward = set.forward(convolution.clone(), [step.shape[0], step.shape[1]]);
             let kernel = mem::take(&mut convolution.kernel);
-            let kernel = Mutex::new(forward.kernel().is_none().then_some(kernel));
+            let kernel = Mutex::new((!forward.has_kernel()).then_some(kernel));
             Some(Ready { forward, backward: OnceLock::new(), kernel })
         };
         let convolutions = plan.steps.par_iter_mut().map(ready).collect();
@@ -302,25 +302,33 @@ impl<T: Real> Job<'_, T> {
         bits: Option<Bits>,
         slots: &mut [Vec<T>],
     ) {
-        let channels = place.gradient.channels;
         if let Some(bits) = bits {
-            through_relu(target(own, &place.gradient, images), channels, bits, self.threads);
+            through_relu(target(own, &place.gradient, images), place.gradient.channels, bits, self.threads);
         }
         let Some(shortcut) = convolution.residual else { return };
         if place.residual == ResidualGradient::Aliased {
             return;
         }
         let view = &self.program.layout.steps[shortcut].gradient;
+        let adds = place.residual == ResidualGradient::Added;
         let own = source(own, &place.gradient, images);
-        let rows = target(&mut slots[view.slot], view, images).data.chunks_mut(view.stride);
-        for (pixel, row) in rows.enumerate() {
-            let gradient = &own.data[pixel * own.stride..][..channels];
-            match place.residual {
-                ResidualGradient::Copied => row[..channels].copy_from_slice(gradient),
-                _ => lanes::add(&mut row[..channels], gradient),
+        share(own, target(&mut slots[view.slot], view, images), adds, self.threads);
+    }
+}
+
+/// Gives a residual its share of a gradient: a copy, or added to what it has.
+pub fn share<T: Real>(from: Source<T>, Target { data, stride, .. }: Target<T>, adds: bool, threads: Threads) {
+    const PIXELS: usize = 64;
+    threads.chunks(data, PIXELS * stride, |place, rows| {
+        for (pixel, row) in rows.chunks_mut(stride).enumerate() {
+            let gradient = &from.data[(place * PIXELS + pixel) * from.stride..][..from.channels];
+            if adds {
+                lanes::add(&mut row[..from.channels], gradient);
+            } else {
+                row[..from.channels].copy_from_slice(gradient);
             }
         }
-    }
+    });
 }
 
 /// So many bytes of bits, all set where none were before: what no ReLU writes has not been cut off.

@@ -115,6 +115,9 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
         workers: Workers<T>,
     );
 
+    /// Whether [`Forward::kernel`] can be had.
+    fn has_kernel(&self) -> bool;
+
     /// The kernel that it was made of, `[height, width, in, out]`, if it can be had again.
     fn kernel(&self) -> Option<Cow<'_, [T]>>;
 

@@ -1,4 +1,4 @@
-//! A plan comes in; where every value and every gradient lives goes out.
+//! Linked steps come in; where every value and every gradient lives goes out.
 //!
 //! Images lie in slots, pixel after pixel, channels last. Parts of a concatenation are written side by side into one
 //! image, so that concatenating costs nothing; a residual sum grows in the place of its shortcut where nothing reads that
@@ -8,21 +8,36 @@
 use super::kernel::mask_bytes;
 use super::lanes::MASK;
 use crate::nn::NnError;
-use crate::nn::plan::{Operation, Step, StepId};
+use crate::nn::plan::{Convolution, Operation, Step, StepId};
 
 /// What placing asks of a step.
 pub trait Linked {
     fn name(&self) -> &str;
     /// The values it is computed from, the residual not among them.
     fn inputs(&self) -> &[StepId];
-    fn residual(&self) -> Option<StepId>;
-    /// Whether its inputs lie side by side in its value.
-    fn concatenates(&self) -> bool;
     fn shape(&self) -> [usize; 3];
-    /// Whether it is a convolution.
-    fn convolves(&self) -> bool;
-    /// Whether it ends with a ReLU.
-    fn has_relu(&self) -> bool;
+    fn kind(&self) -> Kind;
+
+    /// What is added to a convolution.
+    fn residual(&self) -> Option<StepId> {
+        match self.kind() {
+            Kind::Convolution { residual, .. } => residual,
+            Kind::Concat | Kind::Other => None,
+        }
+    }
+}
+
+/// A step as placing sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Its inputs lie side by side in its value.
+    Concat,
+    /// It may add another value, and may end with a ReLU.
+    Convolution {
+        residual: Option<StepId>,
+        relu: bool,
+    },
+    Other,
 }
 
 impl<T> Linked for Step<T> {
@@ -34,27 +49,18 @@ impl<T> Linked for Step<T> {
         &self.inputs
     }
 
-    fn residual(&self) -> Option<StepId> {
-        match &self.operation {
-            Operation::Convolution(convolution) => convolution.residual,
-            _ => None,
-        }
-    }
-
-    fn concatenates(&self) -> bool {
-        matches!(self.operation, Operation::Concat)
-    }
-
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
-    fn convolves(&self) -> bool {
-        matches!(self.operation, Operation::Convolution(_))
-    }
-
-    fn has_relu(&self) -> bool {
-        matches!(&self.operation, Operation::Convolution(convolution) if convolution.relu)
+    fn kind(&self) -> Kind {
+        match &self.operation {
+            Operation::Concat => Kind::Concat,
+            Operation::Convolution(Convolution { residual, relu, .. }) => {
+                Kind::Convolution { residual: *residual, relu: *relu }
+            }
+            _ => Kind::Other,
+        }
     }
 }
 
@@ -190,7 +196,7 @@ impl Roots {
         let count = steps.len();
         let mut of: Vec<(StepId, usize)> = (0..count).map(|step| (step, 0)).collect();
         for (id, step) in steps.iter().enumerate().rev() {
-            if !step.concatenates() {
+            if step.kind() != Kind::Concat {
                 continue;
             }
             let (root, mut channel) = of[id];
@@ -206,7 +212,7 @@ impl Roots {
         for (id, step) in steps.iter().enumerate() {
             let root = of[id].0;
             first[root] = first[root].min(id);
-            if step.concatenates() {
+            if step.kind() == Kind::Concat {
                 continue;
             }
             for input in reads(step) {
@@ -244,12 +250,14 @@ fn together(roots: &Roots, root: StepId) -> bool {
 /// that it came out of: the image's first reader, if there is a ReLU and its bits lie together.
 fn completing(steps: &[impl Linked], roots: &Roots, root: StepId) -> Option<StepId> {
     let parts = roots.of.iter().zip(steps).filter(|((of, _), _)| *of == root);
-    if !parts.into_iter().any(|(_, step)| step.has_relu()) || !together(roots, root) {
+    if !parts.into_iter().any(|(_, step)| matches!(step.kind(), Kind::Convolution { relu: true, .. }))
+        || !together(roots, root)
+    {
         return None;
     }
-    let first = steps.iter().position(|step| !step.concatenates() && reads(step).any(|read| read == root))?;
+    let first = steps.iter().position(|step| step.kind() != Kind::Concat && reads(step).any(|read| read == root))?;
     let is_input = steps[first].inputs().first() == Some(&root);
-    (is_input && steps[first].convolves()).then_some(first)
+    (is_input && matches!(steps[first].kind(), Kind::Convolution { .. })).then_some(first)
 }
 
 /// Slots while steps are walked through.
@@ -323,7 +331,7 @@ fn place_gradients(steps: &[impl Linked], roots: &Roots, slots: &mut Slots) -> V
         let root = roots.of[id].0;
         let own = *placed[root].get_or_insert_with(|| slots.take(roots.length[root]));
         let mut place = GradientPlace { slot: 0, accumulate: false, residual: ResidualGradient::Added };
-        if !step.concatenates() {
+        if step.kind() != Kind::Concat {
             if let Some(shortcut) = step.residual().filter(|&shortcut| placed[shortcut].is_none()) {
                 if root == id && !step.inputs().contains(&shortcut) {
                     slots.holders[own] += 1;

@@ -107,6 +107,10 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         }
     }
 
+    fn has_kernel(&self) -> bool {
+        matches!(self.product, Product::Direct(_))
+    }
+
     fn kernel(&self) -> Option<Cow<'_, [f32]>> {
         match &self.product {
             Product::Direct(direct) => Some(Cow::Owned(direct.matrix())),

@@ -42,6 +42,10 @@ impl<T: Real> Forward<T> for Convolution<T> {
         }
     }
 
+    fn has_kernel(&self) -> bool {
+        true
+    }
+
     fn kernel(&self) -> Option<Cow<'_, [T]>> {
         Some(Cow::Borrowed(&self.kernel))
     }

@@ -5,9 +5,8 @@ use std::mem;
 use super::norm::{Affine, Back, Incoming};
 use super::steps::{Convolution, Norm, Operation};
 use super::{Layer, MOMENTUM, Statistics, Tensor, Trainer, take};
-use crate::nn::cpu::images::{dense, preprocess, source, target};
+use crate::nn::cpu::images::{dense, preprocess, share, source, target};
 use crate::nn::cpu::kernel::{Residual, Source, Target, part};
-use crate::nn::cpu::lanes;
 use crate::nn::cpu::layout::ResidualGradient;
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
@@ -186,21 +185,6 @@ impl<T: Real> Trainer<T> {
             backward.run(gradient, to, place.accumulate, None, workers);
         }
     }
-}
-
-/// Copies a gradient, or adds it.
-fn share<T: Real>(from: Source<T>, Target { data, stride, .. }: Target<T>, adds: bool, threads: Threads) {
-    const PIXELS: usize = 64;
-    threads.chunks(data, PIXELS * stride, |place, rows| {
-        for (pixel, row) in rows.chunks_mut(stride).enumerate() {
-            let gradient = &from.data[(place * PIXELS + pixel) * from.stride..][..from.channels];
-            if adds {
-                lanes::add(&mut row[..from.channels], gradient);
-            } else {
-                row[..from.channels].copy_from_slice(gradient);
-            }
-        }
-    });
 }
 
 impl<T: Real> Layer<T> {

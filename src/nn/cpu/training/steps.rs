@@ -4,7 +4,7 @@
 //! scaled sum, ReLU. A dense layer is a convolution of a 1 x 1 image.
 
 use crate::nn::NnError;
-use crate::nn::cpu::layout::Linked;
+use crate::nn::cpu::layout::{Kind, Linked};
 use crate::nn::graph::{Affine, Graph, NodeId, Op, Padding, Window};
 use crate::nn::plan::StepId;
 
@@ -69,27 +69,16 @@ impl Linked for Step {
         &self.inputs
     }
 
-    fn residual(&self) -> Option<StepId> {
-        match &self.operation {
-            Operation::Convolution(convolution) => convolution.residual,
-            _ => None,
-        }
-    }
-
-    fn concatenates(&self) -> bool {
-        matches!(self.operation, Operation::Concat)
-    }
-
     fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
-    fn convolves(&self) -> bool {
-        matches!(self.operation, Operation::Convolution(_))
-    }
-
-    fn has_relu(&self) -> bool {
-        matches!(&self.operation, Operation::Convolution(convolution) if convolution.relu)
+    fn kind(&self) -> Kind {
+        match self.operation {
+            Operation::Concat => Kind::Concat,
+            Operation::Convolution(Convolution { residual, relu, .. }) => Kind::Convolution { residual, relu },
+            _ => Kind::Other,
+        }
     }
 }
 
