@@ -33,7 +33,7 @@ fn exact_on_a_linear_network() {
         assert!((f64::from(map.map[i]) - exact).abs() < 1e-6, "{i}");
     }
     assert!(map.converged && map.completeness_error.unwrap() < 1e-4);
-    assert!(map.gradient_evaluations <= 9);
+    assert!(map.gradient_evaluations <= 34, "{} gradients", map.gradient_evaluations);
 }
 
 #[test]
@@ -122,17 +122,37 @@ fn two_starts_give_the_mean_of_their_maps() {
     assert_eq!((both.map_change, both.converged), (None, false));
 }
 
+/// So few ReLUs that single ones tell: claims scatter, but neither lie nor exaggerate. `honest_convergence` has the networks.
 #[test]
 fn the_claim_is_honest_on_piecewise_linear_networks() {
-    for seed in 0..10 {
+    let mut ratios: Vec<f64> = Vec::new();
+    for seed in 0..40 {
         let (input, start) = (image(6, 100 + seed), vec![0.0; 108]);
         let ig = IntegratedGradients { input: &input, starts: &[start] };
         let mut function = Analytic::relu(6, 200);
         let truth = ig.with_rule(&mut function, &Rule::midpoints(4_000), &Cancel::default(), &mut |_| ()).unwrap();
         let map = ig.run(&mut function, Stop::default(), &Cancel::default(), &mut |_| ()).unwrap();
-        let (distance, claim) = (distance(&map.map, &truth.map), map.map_change.unwrap());
-        assert!(map.converged && distance <= 1.5 * claim, "seed {seed}: {distance} where {claim} was claimed");
+        assert!(map.converged, "seed {seed}");
+        ratios.push(distance(&map.map, &truth.map) / map.map_change.unwrap());
     }
+    ratios.sort_by(f64::total_cmp);
+    assert!((0.5..1.2).contains(&ratios[20]), "half of the claims are exceeded {} times: {ratios:?}", ratios[20]);
+    assert!(ratios[34] <= 2.0 && ratios[39] <= 4.0, "{ratios:?}");
+}
+
+#[test]
+fn the_map_is_complete_however_coarse_it_is() {
+    let (input, starts) = (image(6, 13), [vec![0.0; 108], image(6, 14)]);
+    let stop = Stop { tolerance: 0.0, completeness: None, max_steps: 200 };
+    let mut gaps = Vec::new();
+    IntegratedGradients { input: &input, starts: &starts }
+        .run(&mut Analytic::relu(6, 60), stop, &Cancel::default(), &mut |update| {
+            if let Update::Map(map) = update {
+                gaps.push(map.completeness_error.unwrap());
+            }
+        })
+        .unwrap();
+    assert!(gaps.len() >= 3 && gaps.iter().all(|gap| *gap < 1e-5), "{gaps:?}");
 }
 
 #[test]
@@ -192,7 +212,7 @@ proptest! {
                 prop_assert!(map.converged || 2 * map.gradient_evaluations > max_steps);
                 prop_assert_eq!(map.converged, map.map_change.unwrap() <= tolerance);
             }
-            Err(error) => prop_assert!(matches!(error, AttributionError::TooFewSteps { least, .. } if max_steps < least && least <= 3), "{}", error),
+            Err(error) => prop_assert!(matches!(error, AttributionError::TooFewSteps { least, .. } if max_steps < least && least < 3 * paths), "{}", error),
         }
     }
 }

@@ -12,7 +12,7 @@ use diaret::nn::cpu::CpuExecutor;
 use diaret::nn::graph::{Graph, Mixed10Pool, Variant};
 use diaret::nn::plan::Plan;
 use diaret::nn::real::Real;
-use diaret::nn::{At, Executor, Gradients, Network, candle};
+use diaret::nn::{At, Executor, Gradients, Network, Secants, candle};
 
 const SIDE: usize = 107;
 const ROWS: usize = 2;
@@ -52,6 +52,20 @@ fn compare<T: Real + WithDType>(network: Network, variant: &Variant, limits: [f6
         );
         assert!(logits <= limits[0] && gradient <= limits[1], "{network:?} {at:?}: {logits:e} {gradient:e}");
     }
+    // A path from one row to the other, in steps of different lengths.
+    let (from, to) = images.split_at(SIDE * SIDE * 3);
+    let at = |share: f64| {
+        let share = <T as Real>::from_f64(share);
+        from.iter().zip(to).map(move |(a, b)| *a + (*b - *a) * share)
+    };
+    let points: Vec<T> = [0.0, 0.1, 0.4, 1.0].into_iter().flat_map(at).collect();
+    let between = |from: &[f64], to: &[f64]| from.iter().zip(to).map(|(a, b)| (a + b) / 2.0).collect();
+    let [ours_between, theirs_between]: [Secants<T>; 2] =
+        [ours.secants(&points, &between, &|| false).unwrap(), theirs.secants(&points, &between, &|| false).unwrap()];
+    let logits = relative(&theirs_between.logits, &ours_between.logits);
+    let gradient = relative(&theirs_between.gradient, &ours_between.gradient);
+    println!("{} secants {}: logits {logits:.1e}, gradient {gradient:.1e}", network.name(), std::any::type_name::<T>());
+    assert!(logits <= limits[0] && gradient <= limits[1], "{network:?} secants: {logits:e} {gradient:e}");
     let logits = relative(&theirs.logits(&images).unwrap(), &ours.logits(&images).unwrap());
     assert!(logits <= limits[0], "{logits:e}");
 }

@@ -114,16 +114,16 @@ fn every_figure_is_named() {
         "Not calibrated yet. InceptionResNetV2: no weights yet.",
         "Moderate: consensus 71 %, ResNet-50 66 %, InceptionV3 76 %",
         "None: consensus 2 %, ResNet-50 3 %, InceptionV3 1 %",
-        "refining, 4 s to go",
-        "Change of the map: 19 % at 5 gradients, 3.1 % at 33 gradients, 2 % asked",
+        "next map in 5 s",
+        "Estimated error of the map: 6.6 % at 16 gradients, 2.3 % at 49 gradients, 2 % asked",
     ] {
         harness.get_by_label(label);
     }
     for line in [
-        "Last change of the map: 3.1 % of 2 % asked",
-        "Sum against change of output: within 1.2 %",
+        "Estimated error of the map: 2.3 % of 2 % asked",
+        "Sum against change of output: within 0.1 %",
         "Share at the rim: 8 %",
-        "Gradients taken: 33 of at most 256, f32",
+        "Gradients taken: 49 of at most 256, f32",
     ] {
         harness.get_by_value(line);
     }
@@ -137,13 +137,13 @@ fn grad_cam_claims_no_completeness() {
         attribution.method = Method::GradCam;
         (attribution.f_baseline, attribution.completeness_error, attribution.completeness_gap) = (None, None, None);
         (attribution.map_change, attribution.history) = (None, Vec::new());
-        attribution.gradient_evaluations = 1;
+        (attribution.gradient_evaluations, attribution.next) = (1, None);
         map.attribution = attribution.into();
     }
     let harness = harness(shown, 1376.0, egui::Theme::Dark, 1.0);
     harness.get_by_value("Sum against change of output: not defined");
     harness.get_by_value("Gradients taken: 1 f32");
-    assert!(harness.query_by_label_contains("to go").is_none());
+    assert!(harness.query_by_label_contains("next map").is_none());
 }
 
 #[test]

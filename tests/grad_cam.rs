@@ -30,6 +30,10 @@ impl Differentiable for Pooled {
         Err(AttributionError::Function("Grad-CAM needs no gradients by the input".into()))
     }
 
+    fn secants(&mut self, _: &[f32], _: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
+        Err(AttributionError::Function("Grad-CAM needs no secants".into()))
+    }
+
     fn features(&mut self, _: &[f32]) -> Result<Features, AttributionError> {
         let [h, w, _] = self.features;
         let value =

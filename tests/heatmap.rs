@@ -22,6 +22,7 @@ fn attribution(map: Vec<f32>) -> Attribution {
         map_change: Some(0.01),
         converged: true,
         gradient_evaluations: 33,
+        next: None,
         history: Vec::new(),
         seconds: 1.0,
     }

@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use diaret::attribution::{Attribution, Method, Refinement};
 use diaret::fundus::{self, FieldOfView, Laterality, Listing, NetworkInput};
 use diaret::grading::{Assessment, Grade, Verdict};
 use diaret::nn::{Network, SIDE};
-use diaret::session::{Case, CaseId, Event, Map, NetworkState, Picture, Progress};
+use diaret::session::{Case, CaseId, Event, Map, NetworkState, Picture};
 use diaret::viewer::commands::Command;
 use diaret::viewer::model::Model;
 use diaret::viewer::screen::Screen;
@@ -162,33 +161,22 @@ fn thumbnail(place: usize, case: &Case) -> Event {
     Event::Thumbnail(CaseId(place), Arc::new(round))
 }
 
-/// Picture, map and progress of the case on screen.
-fn shown() -> [Event; 3] {
+/// Picture and map of the case on screen.
+fn shown() -> [Event; 2] {
     let case = CaseId(place_of_shown());
     let file = repository().join("assets/samples").join(SHOWN);
     let photograph = fundus::read(&file, &mut Listing::default()).expect("the bundled photograph is read");
     let field = FieldOfView::find(&photograph).expect("its field is found");
     let input = NetworkInput::new(&photograph, &field, SIDE);
-    let attribution = attribution();
-    let progress = Progress {
-        label: "Map".to_owned(),
-        done: attribution.gradient_evaluations,
-        total: 256,
-        elapsed: Duration::from_secs_f64(attribution.seconds),
-    };
     let map = Map {
         request: Model::new(&Settings::default()).request,
-        attribution: Arc::new(attribution),
+        attribution: Arc::new(attribution()),
         mask: input.mask.into(),
         pixel_map: input.map,
         precision: "f32",
-        finished: false,
+        finished: true,
     };
-    [
-        Event::Picture(case, Arc::new(Picture::new(photograph, field))),
-        Event::Map(case, map),
-        Event::Progress(vec![progress]),
-    ]
+    [Event::Picture(case, Arc::new(Picture::new(photograph, field))), Event::Map(case, map)]
 }
 
 /// The stored map with its evidence; the time is invented, as it differs with every run.
@@ -214,9 +202,10 @@ fn attribution() -> Attribution {
         map_change: last.map_change,
         converged: last.converged,
         gradient_evaluations: last.gradient_evaluations,
+        next: None,
         history,
         mass_at_rim: last.mass_at_rim,
-        seconds: 6.2,
+        seconds: 9.4,
     }
 }
 

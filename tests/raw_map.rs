@@ -20,6 +20,7 @@ fn the_three_tensors_come_back() {
         map_change: None,
         converged: true,
         gradient_evaluations: 1,
+        next: None,
         history: Vec::new(),
         mass_at_rim: 0.0,
         seconds: 0.0,

@@ -60,6 +60,7 @@ fn map(request: MapRequest) -> Map {
         map_change: None,
         converged: false,
         gradient_evaluations: 1,
+        next: None,
         history: Vec::new(),
         mass_at_rim: 0.0,
         seconds: 0.1,

@@ -47,6 +47,7 @@ pub fn grad_cam(
         map_change: None,
         converged: true,
         gradient_evaluations: 1,
+        next: None,
         history: Vec::new(),
         seconds: begun.elapsed().as_secs_f64(),
     })

@@ -2,19 +2,30 @@
 //!
 //! Integrated Gradients (Sundararajan et al., arXiv 1703.01365, equation 1): the attribution of pixel i is
 //! `x_i - x'_i` times the mean of `dF/dx_i` over the straight line from `x'` to `x`; with several starts, the mean of their maps.
-//! The mean is taken by the nested rule of [`quadrature`], summed in f64. Memory: one micro-batch, and four sums for each path.
+//!
+//! The line is cut into intervals. Between the two ends of one, every ReLU and every maximum of the network takes the slope of
+//! its secant ([`Differentiable::secants`]), which is the mean of its slope on the way as far as what it sees moves straight. So
+//! a secant gradient is near the mean of the gradient over its interval, where the gradient at a point is but a sample of it:
+//! the error falls faster with the number of intervals, from a smaller beginning. And since parts of F telescope (DeepLIFT's
+//! rescale rule, arXiv 1704.02685, does so over a single interval), the map is complete at every refinement.
+//!
+//! Secants of wide intervals are no part of narrower ones: each refinement is made anew, with as many intervals as the claim
+//! about the one before says are needed. Memory: one micro-batch, and a sum for each path.
 
-use std::ops::Range;
 use std::time::Instant;
 
-use super::convergence::{Change, completeness_error};
-use super::quadrature::{self, Blend, Rule};
-use super::{Attribution, AttributionError, Cancel, Differentiable, Method, Refinement, Stop, mass_at_rim};
+use super::convergence::{self, Change};
+use super::quadrature::{Rule, place};
+use super::{Attribution, AttributionError, Cancel, Differentiable, Refinement, Stop};
 
-/// Gradient evaluations before the first map is shown.
-const FIRST_MAP: usize = 5;
-/// Points on each path before a map may be called converged: a change between fewer says little.
-const LEAST_POINTS: usize = 9;
+/// Intervals of the first two refinements.
+const FIRST: [usize; 2] = [4, 12];
+/// Intervals before a map may be called converged: claims of fewer are rough.
+const LEAST: usize = 16;
+/// A refinement has so many times the intervals of the one before, at least and at most.
+const GROWTH: [f64; 2] = [1.5, 3.5];
+/// The share of the tolerance that is aimed at, so that few maps need another refinement.
+const AIM: f64 = 0.75;
 
 /// What is heard while a map is made.
 #[derive(Debug)]
@@ -48,31 +59,28 @@ impl IntegratedGradients<'_> {
         let begun = Instant::now();
         let mut integral = Integral::new(self, function.shape())?;
         let paths = self.starts.len();
-        if paths * quadrature::points(1) > stop.max_steps + 1 {
-            return Err(AttributionError::TooFewSteps { max_steps: stop.max_steps, paths, least: 2 * paths - 1 });
+        // Intervals that each path may have, all refinements together.
+        let limit = (stop.max_steps + 1) / paths;
+        if limit < 3 {
+            return Err(AttributionError::TooFewSteps { max_steps: stop.max_steps, paths, least: 3 * paths - 1 });
         }
-        for index in 0.. {
-            let level = quadrature::level(index);
-            integral.evaluate(function, &points_on(0..paths, &level.points), cancel, hear)?;
-            let change = integral.refine(level.blend)?;
-            let evaluations = paths * quadrature::points(index);
-            if index > 0 {
-                integral.history.push(Refinement {
-                    gradient_evaluations: evaluations,
-                    map_change: change.claim(level.blend.whole),
-                });
+        let (mut former, mut intervals) = (0, FIRST[0].min(limit / 3));
+        loop {
+            integral.take(function, intervals, cancel, hear)?;
+            let change = integral.finish()?;
+            if former > 0 {
+                let map_change = change.claim(former, intervals);
+                integral.history.push(Refinement { gradient_evaluations: integral.evaluations, map_change });
             }
-            let attribution = integral.attribution(stop, begun);
-            let enough = quadrature::points(index) >= LEAST_POINTS && attribution.converged;
-            let last = enough || paths * quadrature::points(index + 1) > stop.max_steps + 1;
-            if last || evaluations >= FIRST_MAP {
-                hear(Update::Map(Box::new(attribution.clone())));
-            }
-            if last {
-                return Ok(attribution);
-            }
+            let mut attribution = integral.attribution(stop, begun);
+            let enough = intervals >= LEAST && attribution.converged;
+            let claim = attribution.map_change.map(|claim| claim / stop.tolerance);
+            let next = next(intervals, claim, [integral.evaluations / paths, limit]).filter(|_| !enough);
+            attribution.next = next.map(|next| integral.evaluations + paths * next);
+            hear(Update::Map(Box::new(attribution.clone())));
+            let Some(next) = next else { return Ok(attribution) };
+            (former, intervals) = (intervals, next);
         }
-        Err(AttributionError::Cancelled)
     }
 
     /// Takes the integral with a fixed rule: nothing is claimed about its convergence.
@@ -85,64 +93,63 @@ impl IntegratedGradients<'_> {
     ) -> Result<Attribution, AttributionError> {
         let begun = Instant::now();
         let mut integral = Integral::new(self, function.shape())?;
-        for (path, start) in self.starts.iter().enumerate() {
-            integral.evaluate(function, &points_on(path..path + 1, rule), cancel, hear)?;
-            integral.lines[path].value_at_start = first(&function.values(start)?)?;
-        }
-        integral.value_at_input = first(&function.values(self.input)?)?;
-        integral.refine(Blend::NEW)?;
+        integral.take_rule(function, rule, cancel, hear)?;
+        integral.finish()?;
         let nothing_is_claimed = Stop { tolerance: f64::NEG_INFINITY, completeness: None, max_steps: 0 };
         Ok(integral.attribution(nothing_is_claimed, begun))
     }
+
+    /// There is a path, and all images are of this shape.
+    fn check(&self, shape: [usize; 3]) -> Result<(), AttributionError> {
+        let expected = shape.iter().product();
+        if self.starts.is_empty() {
+            return Err(AttributionError::Shape { expected, given: 0 });
+        }
+        let mut images = std::iter::once(self.input).chain(self.starts.iter().map(Vec::as_slice));
+        images
+            .find(|image| image.len() != expected)
+            .map_or(Ok(()), |image| Err(AttributionError::Shape { expected, given: image.len() }))
+    }
 }
 
-fn first(values: &[f64]) -> Result<f64, AttributionError> {
-    values.first().copied().ok_or_else(|| AttributionError::Function("it gave no value".into()))
+/// Intervals of the refinement after one with `now`, whose claim is so many tolerances, when `used` of `limit` have been taken;
+/// `None` where the limit allows none.
+fn next(now: usize, claim: Option<f64>, [used, limit]: [usize; 2]) -> Option<usize> {
+    let rest = limit.saturating_sub(used);
+    let [least, most] = GROWTH.map(|growth| (growth * now as f64).ceil() as usize);
+    if rest < least {
+        return None;
+    }
+    let Some(claim) = claim else { return Some(FIRST[1].max(least).min(rest)) };
+    let wanted = convergence::intervals(now, claim / AIM).clamp(least, most).max(LEAST).min(rest);
+    // What is left after it must suffice for another one, or half of the limit must have been used.
+    let follows = (rest - wanted) as f64 >= GROWTH[0] * wanted as f64;
+    let half = (limit / 2 + 1).saturating_sub(used);
+    Some(if follows { wanted } else { wanted.max(half).min(rest) })
 }
 
-/// A point of a path and the weight of the gradient there.
-#[derive(Clone, Copy)]
-struct Point {
-    path: usize,
-    alpha: f64,
-    weight: f64,
-}
-
-fn points_on(paths: Range<usize>, rule: &Rule) -> Vec<Point> {
-    let on = |path| rule.nodes.iter().zip(&rule.weights).map(move |(&alpha, &weight)| Point { path, alpha, weight });
-    paths.flat_map(on).collect()
-}
-
-/// One path: where it starts, and the gradients gathered along it.
+/// One path: where it starts, and its mean gradient.
 struct Line<'a> {
     start: &'a [f32],
     value_at_start: f64,
-    /// The mean gradient by the last whole refinement.
-    settled: Vec<f64>,
-    /// Weighted sum of the gradients that are not in `settled` yet.
-    fresh: Vec<f64>,
-    /// Difference of the weighted gradients at input and start.
-    ends: Vec<f64>,
-    /// The mean gradient as far as it is known.
     mean: Vec<f64>,
 }
 
 impl Line<'_> {
-    /// The next mean gradient of a pixel.
-    fn refine(&mut self, pixel: usize, Blend { keep, ends, whole }: Blend) -> f64 {
-        let mean = keep * self.settled[pixel] + self.fresh[pixel] + ends * self.ends[pixel];
-        if whole {
-            self.settled[pixel] = mean;
-            self.fresh[pixel] = 0.0;
+    /// The images at some places between the start and `input`.
+    fn images(&self, input: &[f32], places: &[f64]) -> Vec<f32> {
+        let mut images = Vec::with_capacity(places.len() * input.len());
+        for &alpha in places {
+            let (alpha, rest) = (alpha as f32, (1.0 - alpha) as f32);
+            images.extend(self.start.iter().zip(input).map(|(from, to)| rest * from + alpha * to));
         }
-        self.mean[pixel] = mean;
-        mean
+        images
     }
-}
 
-fn add_scaled(sums: &mut [f64], values: &[f32], weight: f64) {
-    for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum += weight * f64::from(value);
+    fn add(&mut self, gradient: &[f32], weight: f64) {
+        for (sum, &value) in self.mean.iter_mut().zip(gradient) {
+            *sum += weight * f64::from(value);
+        }
     }
 }
 
@@ -152,129 +159,144 @@ struct Integral<'a> {
     shape: [usize; 3],
     lines: Vec<Line<'a>>,
     value_at_input: f64,
+    /// The map of the last refinement.
+    map: Vec<f64>,
     evaluations: usize,
     history: Vec<Refinement>,
 }
 
 impl<'a> Integral<'a> {
     fn new(of: &IntegratedGradients<'a>, shape: [usize; 3]) -> Result<Self, AttributionError> {
-        let expected = shape.iter().product();
-        let mut lines = Vec::with_capacity(of.starts.len());
-        if of.starts.is_empty() {
-            return Err(AttributionError::Shape { expected, given: 0 });
-        }
-        for image in std::iter::once(of.input).chain(of.starts.iter().map(Vec::as_slice)) {
-            if image.len() != expected {
-                return Err(AttributionError::Shape { expected, given: image.len() });
-            }
-        }
-        for start in of.starts {
-            let zeros = || vec![0.0; expected];
-            lines.push(Line {
-                start,
-                value_at_start: 0.0,
-                settled: zeros(),
-                fresh: zeros(),
-                ends: zeros(),
-                mean: zeros(),
-            });
-        }
-        Ok(Self { input: of.input, shape, lines, value_at_input: 0.0, evaluations: 0, history: Vec::new() })
+        of.check(shape)?;
+        let size = of.input.len();
+        let line = |start: &'a Vec<f32>| Line { start, value_at_start: 0.0, mean: vec![0.0; size] };
+        Ok(Self {
+            input: of.input,
+            shape,
+            lines: of.starts.iter().map(line).collect(),
+            value_at_input: 0.0,
+            map: vec![0.0; size],
+            evaluations: 0,
+            history: Vec::new(),
+        })
     }
 
-    /// Adds the weighted gradients at `points` to the paths' fresh sums, one micro-batch at a time.
-    fn evaluate(
+    /// The mean gradients of all paths by the secants of so many intervals, a micro-batch at a time.
+    fn take(
         &mut self,
         function: &mut dyn Differentiable,
-        points: &[Point],
+        intervals: usize,
         cancel: &Cancel,
         hear: &mut dyn FnMut(Update),
     ) -> Result<(), AttributionError> {
+        let Self { input, lines, value_at_input, evaluations, .. } = self;
         let rows = function.rows().max(1);
-        let size = self.input.len();
-        let mut batch = Vec::with_capacity(rows.min(points.len()) * size);
-        for points in points.chunks(rows) {
-            if cancel.is_cancelled() {
-                return Err(AttributionError::Cancelled);
+        let places: Vec<f64> = (0..=intervals).map(|point| place(point as f64 / intervals as f64)).collect();
+        for line in lines {
+            line.mean.fill(0.0);
+            for first in (0..intervals).step_by(rows) {
+                cancel.check()?;
+                let places = &places[first..=intervals.min(first + rows)];
+                let (values, gradients) = function.secants(&line.images(input, places), cancel)?;
+                if values.len() != places.len() || gradients.len() != (places.len() - 1) * input.len() {
+                    return Err(AttributionError::Function("it gave fewer secants than it was asked for".into()));
+                }
+                for (ends, gradient) in places.windows(2).zip(gradients.chunks_exact(input.len())) {
+                    line.add(gradient, ends[1] - ends[0]);
+                }
+                if first == 0 {
+                    line.value_at_start = values[0];
+                }
+                *value_at_input = values[values.len() - 1];
+                *evaluations += places.len() - 1;
+                hear(Update::Gradients(*evaluations));
             }
-            batch.clear();
-            for &Point { path, alpha, .. } in points {
-                let (alpha, rest) = (alpha as f32, (1.0 - alpha) as f32);
-                batch.extend(self.lines[path].start.iter().zip(self.input).map(|(from, to)| rest * from + alpha * to));
-            }
-            let (values, gradients) = function.values_and_gradients(&batch)?;
-            if values.len() != points.len() || gradients.len() != batch.len() {
-                return Err(AttributionError::Function("it gave fewer gradients than it was asked for".into()));
-            }
-            for ((&point, value), gradient) in points.iter().zip(values).zip(gradients.chunks_exact(size)) {
-                self.take(point, value, gradient);
-            }
-            hear(Update::Gradients(self.evaluations));
         }
         Ok(())
     }
 
-    fn take(&mut self, Point { path, alpha, weight }: Point, value: f64, gradient: &[f32]) {
-        self.evaluations += 1;
-        let line = &mut self.lines[path];
-        add_scaled(&mut line.fresh, gradient, weight);
-        let [at_start, at_input] = quadrature::DENSITY_AT_ENDS;
-        if alpha <= 0.0 {
-            line.value_at_start = value;
-            add_scaled(&mut line.ends, gradient, -at_start);
-        } else if alpha >= 1.0 {
-            self.value_at_input = value;
-            add_scaled(&mut line.ends, gradient, at_input);
+    /// The mean gradients of all paths by a fixed rule, and F at their ends.
+    fn take_rule(
+        &mut self,
+        function: &mut dyn Differentiable,
+        rule: &Rule,
+        cancel: &Cancel,
+        hear: &mut dyn FnMut(Update),
+    ) -> Result<(), AttributionError> {
+        let Self { input, lines, value_at_input, evaluations, .. } = self;
+        let rows = function.rows().max(1);
+        for line in lines {
+            for (places, weights) in rule.nodes.chunks(rows).zip(rule.weights.chunks(rows)) {
+                cancel.check()?;
+                let (_, gradients) = function.values_and_gradients(&line.images(input, places))?;
+                if gradients.len() != places.len() * input.len() {
+                    return Err(AttributionError::Function("it gave fewer gradients than it was asked for".into()));
+                }
+                for (&weight, gradient) in weights.iter().zip(gradients.chunks_exact(input.len())) {
+                    line.add(gradient, weight);
+                }
+                *evaluations += places.len();
+                hear(Update::Gradients(*evaluations));
+            }
+            line.value_at_start = first(&function.values(line.start)?)?;
         }
+        *value_at_input = first(&function.values(input)?)?;
+        Ok(())
     }
 
-    /// The next estimate of the mean gradients, and how it differs from the last whole one.
-    fn refine(&mut self, blend: Blend) -> Result<Change, AttributionError> {
+    /// The map of the mean gradients, and how it differs from the one before.
+    fn finish(&mut self) -> Result<Change, AttributionError> {
         let share = 1.0 / self.lines.len() as f64;
         let mut change = Change::default();
-        for (pixel, &input) in self.input.iter().enumerate() {
-            let (mut former, mut finer) = (0.0, 0.0);
-            for line in &mut self.lines {
-                let distance = share * (f64::from(input) - f64::from(line.start[pixel]));
-                former += distance * line.settled[pixel];
-                finer += distance * line.refine(pixel, blend);
-            }
-            change.add(former, finer);
+        for (pixel, (map, &input)) in self.map.iter_mut().zip(self.input).enumerate() {
+            let parts =
+                self.lines.iter().map(|line| (f64::from(input) - f64::from(line.start[pixel])) * line.mean[pixel]);
+            let finer = share * parts.sum::<f64>();
+            change.add(*map, finer);
+            *map = finer;
         }
         if change.is_finite() { Ok(change) } else { Err(AttributionError::Function("a gradient is not finite".into())) }
     }
 
-    fn map(&self) -> Vec<f32> {
-        let share = 1.0 / self.lines.len() as f64;
-        let at = |(pixel, &input): (usize, &f32)| {
-            let parts =
-                self.lines.iter().map(|line| (f64::from(input) - f64::from(line.start[pixel])) * line.mean[pixel]);
-            (share * parts.sum::<f64>()) as f32
-        };
-        self.input.iter().enumerate().map(at).collect()
-    }
-
     fn attribution(&self, stop: Stop, begun: Instant) -> Attribution {
-        let f_baseline = self.lines.iter().map(|line| line.value_at_start).sum::<f64>() / self.lines.len() as f64;
-        let map = self.map();
-        let change_of_f = self.value_at_input - f_baseline;
-        let gap = map.iter().map(|&a| f64::from(a)).sum::<f64>() - change_of_f;
-        let error = completeness_error(gap, change_of_f);
-        let map_change = self.history.last().map(|refinement| refinement.map_change);
-        Attribution {
-            method: Method::Ig,
-            shape: self.shape,
-            mass_at_rim: mass_at_rim(&map, self.shape),
-            map,
-            f_input: self.value_at_input,
-            f_baseline: Some(f_baseline),
-            completeness_error: Some(error),
-            completeness_gap: Some(gap),
-            map_change,
-            converged: map_change.is_some_and(|change| stop.is_met(change, error)),
-            gradient_evaluations: self.evaluations,
-            history: self.history.clone(),
-            seconds: begun.elapsed().as_secs_f64(),
+        let starts = self.lines.iter().map(|line| line.value_at_start);
+        let f_baseline = starts.sum::<f64>() / self.lines.len() as f64;
+        let map = self.map.iter().map(|&value| value as f32).collect();
+        Attribution::integrated(
+            (map, self.shape),
+            (self.value_at_input, f_baseline),
+            (self.evaluations, &self.history),
+            (stop, begun),
+        )
+    }
+}
+
+fn first(values: &[f64]) -> Result<f64, AttributionError> {
+    values.first().copied().ok_or_else(|| AttributionError::Function("it gave no value".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However the claims come out: the limit holds, and less than half of it is never all.
+        #[test]
+        fn refinements_keep_to_the_limit(limit in 3usize..2000, claims in prop::collection::vec(0.0f64..100.0, 40)) {
+            let (mut used, mut now) = (0, FIRST[0].min(limit / 3));
+            let mut claims = claims.into_iter();
+            for refinement in 0.. {
+                prop_assert!(now > 0);
+                used += now;
+                prop_assert!(used <= limit);
+                let claim = if refinement == 0 { None } else { claims.next() };
+                let Some(following) = next(now, claim, [used, limit]) else { break };
+                prop_assert!(following as f64 >= GROWTH[0] * now as f64 && following as f64 <= (GROWTH[1] * now as f64).max(limit as f64));
+                now = following;
+            }
+            prop_assert!(2 * used > limit, "{used} of {limit}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Anything [`Differentiable`], an input and a baseline come in; an [`Attribution`] goes out (a signed map and how far it has
 //! converged), then a [`heatmap::Heatmap`] and an RGBA overlay on the original's pixels.
 //!
-//! Integrated Gradients (arXiv 1703.01365) is path x nested quadrature x stop rule; Grad-CAM (arXiv 1610.02391) stands behind
+//! Integrated Gradients (arXiv 1703.01365) is path x secants x stop rule; Grad-CAM (arXiv 1610.02391) stands behind
 //! the same result. Knows no network and no screen. A map is never given without its evidence.
 
 pub mod baseline;
@@ -19,6 +19,7 @@ pub mod raw;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,9 @@ pub trait Differentiable {
     fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError>;
     /// F of each row and its gradient by that row.
     fn values_and_gradients(&mut self, inputs: &[f32]) -> Result<(Vec<f64>, Vec<f32>), AttributionError>;
+    /// F of each of some points of a path, and between each and the next a gradient that explains the change of F exactly (the
+    /// sum of gradient times step) and is near the mean of all gradients on the way. May give up as soon as `cancel` asks for it.
+    fn secants(&mut self, points: &[f32], cancel: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError>;
     /// F, the features of the last convolutional block and F's gradient by them, for one input (Grad-CAM).
     fn features(&mut self, input: &[f32]) -> Result<Features, AttributionError>;
 }
@@ -118,13 +122,15 @@ pub struct Attribution {
     pub completeness_error: Option<f64>,
     /// `sum - (f_input - f_baseline)`; `None` for Grad-CAM.
     pub completeness_gap: Option<f64>,
-    /// Claimed relative L2 distance to the converged map ([`convergence::CLAIM`] times the change of the last refinement);
+    /// Claimed relative L2 distance to the converged map (by the change of the last refinement);
     /// `None` before there are two estimates, and for Grad-CAM and fixed rules.
     pub map_change: Option<f64>,
     /// Whether the stop rule is met; Grad-CAM always is.
     pub converged: bool,
     /// Gradients taken.
     pub gradient_evaluations: usize,
+    /// Gradients when the next refinement will be there; `None` for the last map, Grad-CAM and fixed rules.
+    pub next: Option<usize>,
     /// Every refinement so far.
     pub history: Vec<Refinement>,
     /// Share of the absolute mass within 4 % of the field's diameter from its edge.
@@ -134,6 +140,35 @@ pub struct Attribution {
 }
 
 impl Attribution {
+    /// A map of Integrated Gradients from F at input and baseline, the gradients taken and what was claimed on the way.
+    fn integrated(
+        (map, shape): (Vec<f32>, [usize; 3]),
+        (f_input, f_baseline): (f64, f64),
+        (gradient_evaluations, history): (usize, &[Refinement]),
+        (stop, begun): (Stop, Instant),
+    ) -> Self {
+        let change_of_f = f_input - f_baseline;
+        let gap = map.iter().map(|&a| f64::from(a)).sum::<f64>() - change_of_f;
+        let error = convergence::completeness_error(gap, change_of_f);
+        let map_change = history.last().map(|refinement| refinement.map_change);
+        Self {
+            method: Method::Ig,
+            shape,
+            mass_at_rim: mass_at_rim(&map, shape),
+            map,
+            f_input,
+            f_baseline: Some(f_baseline),
+            completeness_error: Some(error),
+            completeness_gap: Some(gap),
+            map_change,
+            converged: map_change.is_some_and(|change| stop.is_met(change, error)),
+            gradient_evaluations,
+            next: None,
+            history: history.to_vec(),
+            seconds: begun.elapsed().as_secs_f64(),
+        }
+    }
+
     /// Sum of the map.
     pub fn sum(&self) -> f64 {
         self.map.iter().map(|&a| f64::from(a)).sum()
@@ -176,6 +211,11 @@ impl Cancel {
     /// Asks the computation to stop at its next micro-batch.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// An error if it was asked to stop.
+    pub(crate) fn check(&self) -> Result<(), AttributionError> {
+        if self.is_cancelled() { Err(AttributionError::Cancelled) } else { Ok(()) }
     }
 
     /// Whether it was asked to.

@@ -1,7 +1,8 @@
 //! `diaret check-convergence`: photographs and networks come in; how far each map is from the truth, beside what it claimed.
 //!
-//! The truth is the midpoint rule with many points, which shares none with the nested rule. A row costs many minutes, so it is
-//! written as soon as it is known, and rows that are there already, of the same weights and reference, are not made again.
+//! The truth is the midpoint rule with many points: gradients, and no secants. It costs minutes, so it is kept where that is
+//! asked for; each row is written as soon as it is known, and rows that are there already, of the same weights and reference,
+//! are not made again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use half::f16;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::{Deserialize, Serialize};
 
 use super::names::NetworkName;
@@ -47,7 +51,7 @@ pub struct Args {
     /// Midpoints of the reference.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..))]
     reference_steps: u32,
-    /// Also stores each reference in this folder, as f16 safetensors.
+    /// Keeps each reference in this folder, as f16 safetensors, and takes those that are there.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Where the networks run.
@@ -131,10 +135,7 @@ fn add_rows(
         if known.contains(&key) {
             continue;
         }
-        let (row, reference) = check(args, model.as_ref(), &prepared.input, name.clone())?;
-        if let Some(folder) = &args.store {
-            store(folder, &row, &reference)?;
-        }
+        let row = check(args, model.as_ref(), &prepared.input, name.clone())?;
         append(&args.out, &row)?;
         rows.push(row);
     }
@@ -142,7 +143,7 @@ fn add_rows(
 }
 
 /// The default map, its claim, and its distance to the reference.
-fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> anyhow::Result<(Row, Attribution)> {
+fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> anyhow::Result<Row> {
     let network = model.network();
     let mut line = ProgressLine::new();
     let mut hear = |update: Update| {
@@ -154,10 +155,23 @@ fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> 
     let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
     let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
     let map = integral.run(&mut function, Stop::default(), &Cancel::default(), &mut hear)?;
-    let rule = Rule::midpoints(args.reference_steps as usize);
-    let reference = integral.with_rule(&mut function, &rule, &Cancel::default(), &mut hear)?;
+    let kept = args.store.as_ref().map(|folder| Kept {
+        path: folder.join(format!("{file}_{}.safetensors", network.name())),
+        of: HashMap::from([
+            (WEIGHTS.to_owned(), model.weights_hash().to_owned()),
+            (STEPS.to_owned(), args.reference_steps.to_string()),
+        ]),
+    });
+    let reference = if let Some(reference) = kept.as_ref().map(Kept::read).transpose()?.flatten() {
+        reference
+    } else {
+        let rule = Rule::midpoints(args.reference_steps as usize);
+        let reference = integral.with_rule(&mut function, &rule, &Cancel::default(), &mut hear)?;
+        kept.map_or(Ok(()), |kept| kept.write(&reference))?;
+        reference.map
+    };
     drop(line);
-    let row = Row {
+    Ok(Row {
         file,
         network,
         weights: model.weights_hash().to_owned(),
@@ -165,32 +179,56 @@ fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> 
         gradients: map.gradient_evaluations,
         converged: map.converged,
         claim: map.map_change.context("a map without a claim")?,
-        distance: distance(&map.map, &reference.map),
+        distance: distance(&map.map, &reference),
         completeness_error: map.completeness_error.context("a map without a completeness error")?,
         seconds: map.seconds,
-    };
-    Ok((row, reference))
+    })
 }
 
-/// The reference as `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude; the file says of which
-/// weights.
-fn store(folder: &Path, row: &Row, reference: &Attribution) -> anyhow::Result<()> {
-    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
-    std::fs::create_dir_all(folder)?;
-    let path = folder.join(format!("{}_{}.safetensors", row.file, row.network.name()));
-    let scale = reference.map.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-    let halves: Vec<u8> = reference
-        .map
-        .iter()
-        .flat_map(|value| half::f16::from_f32(value / scale.max(f32::MIN_POSITIVE)).to_le_bytes())
-        .collect();
-    let scale = scale.to_le_bytes();
-    let tensors = [
-        ("attribution", TensorView::new(Dtype::F16, reference.shape.to_vec(), &halves)?),
-        ("scale", TensorView::new(Dtype::F32, vec![1], &scale)?),
-    ];
-    let weights = HashMap::from([("weights".to_owned(), row.weights.clone())]);
-    serialize_to_file(tensors, Some(weights), &path).with_context(|| format!("cannot write {}", path.display()))
+/// What a file of a reference says it is of.
+const WEIGHTS: &str = "weights";
+const STEPS: &str = "reference_steps";
+
+/// A reference in a file: `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude.
+struct Kept {
+    path: PathBuf,
+    /// Of which weights and with how many midpoints.
+    of: HashMap<String, String>,
+}
+
+impl Kept {
+    /// The map, if the file is there and is of the same.
+    fn read(&self) -> anyhow::Result<Option<Vec<f32>>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let cannot = || format!("cannot read {}: move it away to make it anew", self.path.display());
+        let bytes = std::fs::read(&self.path).with_context(cannot)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(cannot)?;
+        if header.metadata().as_ref() != Some(&self.of) {
+            return Ok(None);
+        }
+        let tensors = SafeTensors::deserialize(&bytes).with_context(cannot)?;
+        let (halves, scale) =
+            (tensors.tensor("attribution").with_context(cannot)?, tensors.tensor("scale").with_context(cannot)?);
+        let scale = f32::from_le_bytes(scale.data().try_into().with_context(cannot)?);
+        let values = halves.data().as_chunks().0.iter().map(|half| scale * f16::from_le_bytes(*half).to_f32());
+        Ok(Some(values.collect()))
+    }
+
+    fn write(&self, reference: &Attribution) -> anyhow::Result<()> {
+        let cannot = || format!("cannot write {}", self.path.display());
+        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new("."))).with_context(cannot)?;
+        let scale = reference.map.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        let share = |value: &f32| f16::from_f32(value / scale.max(f32::MIN_POSITIVE)).to_le_bytes();
+        let halves: Vec<u8> = reference.map.iter().flat_map(share).collect();
+        let scale = scale.to_le_bytes();
+        let tensors = [
+            ("attribution", TensorView::new(Dtype::F16, reference.shape.to_vec(), &halves)?),
+            ("scale", TensorView::new(Dtype::F32, vec![1], &scale)?),
+        ];
+        serialize_to_file(tensors, Some(self.of.clone()), &self.path).with_context(cannot)
+    }
 }
 
 /// The rows that are there.

@@ -45,7 +45,7 @@ pub struct Args {
     /// Where the path of Integrated Gradients starts.
     #[arg(long, value_enum, default_value_t = BaselineName::Blur)]
     baseline: BaselineName,
-    /// The relative change of the map at which it counts as converged.
+    /// The estimated error of the map (its relative L2 distance to the converged one) at which it counts as converged.
     #[arg(long, default_value_t = Stop::default().tolerance, value_parser = parse_positive)]
     tolerance: f64,
     /// Also asks for a completeness error of at most this.

@@ -70,7 +70,32 @@ impl Output {
             Self::Logit(target) => logit(logits, target.resolved(logits).index()),
         }
     }
+
+    /// The mean derivative by each logit on the straight line between logits: times their difference it is exactly the
+    /// change of the value.
+    pub fn mean_cotangent(self, from: &[f64], to: &[f64]) -> Vec<f64> {
+        let step: Vec<f64> = from.iter().zip(to).map(|(from, to)| to - from).collect();
+        let mut mean = vec![0.0; step.len()];
+        for middle in 0..MIDDLES {
+            let share = (f64::from(middle) + 0.5) / f64::from(MIDDLES);
+            let at: Vec<f64> = from.iter().zip(&step).map(|(from, step)| from + share * step).collect();
+            let (_, cotangent) = self.value_and_cotangent(&at);
+            mean.iter_mut().zip(cotangent).for_each(|(mean, value)| *mean += value / f64::from(MIDDLES));
+        }
+        // What the sum leaves goes along the step, where it is the least change of the mean.
+        let change = self.value_and_cotangent(to).0 - self.value_and_cotangent(from).0;
+        let explained: f64 = mean.iter().zip(&step).map(|(mean, step)| mean * step).sum();
+        let length: f64 = step.iter().map(|step| step * step).sum();
+        if length > 0.0 {
+            let rest = (change - explained) / length;
+            mean.iter_mut().zip(&step).for_each(|(mean, step)| *mean += rest * step);
+        }
+        mean
+    }
 }
+
+/// Points of the line between logits at which a derivative is averaged.
+const MIDDLES: u32 = 32;
 
 /// With p the softmax, ln(p(>= 2) / p(< 2)) is the difference of two log-sum-exps; each one's derivative is the softmax of
 /// its own group.
@@ -130,6 +155,25 @@ mod tests {
                     assert!((difference - cotangent[index]).abs() < 1e-8, "{output:?} at {logits:?}, logit {index}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_mean_cotangent_explains_the_change_and_lies_between() {
+        for output in outputs() {
+            for (from, to) in LOGITS.iter().zip(LOGITS.iter().skip(1)) {
+                let mean = output.mean_cotangent(from, to);
+                let explained: f64 = mean.iter().zip(from).zip(to).map(|((mean, from), to)| mean * (to - from)).sum();
+                let change = output.value_and_cotangent(to).0 - output.value_and_cotangent(from).0;
+                assert!(
+                    (explained - change).abs() < 1e-12 * change.abs().max(1.0),
+                    "{output:?}: {explained}, {change}"
+                );
+                assert!(mean.iter().all(|value| value.abs() <= 1.01), "{output:?}: {mean:?}");
+            }
+            let (_, here) = output.value_and_cotangent(&LOGITS[0]);
+            let mean = output.mean_cotangent(&LOGITS[0], &LOGITS[0]);
+            assert!(here.iter().zip(&mean).all(|(a, b)| (a - b).abs() < 1e-12), "{output:?}");
         }
     }
 

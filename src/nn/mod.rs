@@ -92,6 +92,30 @@ pub struct Gradients<T = f32> {
     pub shape: [usize; 3],
 }
 
+/// From the logits at two neighbouring points to a derivative by the logits between them: the cotangent sent back.
+pub type Between<'a> = dyn Fn(&[f64], &[f64]) -> Vec<f64> + Sync + 'a;
+
+/// Asked again and again during a pass: true where nobody waits for its result any longer.
+pub type Interrupt<'a> = dyn Fn() -> bool + Sync + 'a;
+
+/// What the points of a path give.
+#[derive(Clone, Debug, Default)]
+pub struct Secants<T = f32> {
+    /// `[points, classes]`.
+    pub logits: Vec<f64>,
+    /// `[points - 1, height, width, channels]`: the derivative by the image between neighbouring points.
+    pub gradient: Vec<T>,
+}
+
+impl<T> Secants<T> {
+    /// Appends those of points that begin with the last one of these, logits of so many classes each.
+    fn append(&mut self, next: Self, classes: usize) {
+        self.logits.truncate(self.logits.len().saturating_sub(classes));
+        self.logits.extend(next.logits);
+        self.gradient.extend(next.gradient);
+    }
+}
+
 /// Runs one plan; owns its buffers. `T` is f32 on every device, f64 for the exact reference on the portable path.
 pub trait Executor<T = f32>: Send {
     /// Pixels of a side of the input.
@@ -104,6 +128,14 @@ pub trait Executor<T = f32>: Send {
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError>;
     /// One forward and one backward pass of the rows of `images`.
     fn value_and_gradient(&mut self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>, NnError>;
+    /// Gradients between neighbours among `points`, `[points, side, side, 3]`, two or more of a path.
+    ///
+    /// Every ReLU and every maximum gets the slope of its secant between the two points (the rescale rule of DeepLIFT, Shrikumar
+    /// et al., arXiv 1704.02685, with each point's neighbour as its reference), so that the product of gradient and step is
+    /// exactly the change of the logits by the cotangent. Between points that are one it is the gradient there.
+    ///
+    /// [`NnError::Interrupted`] soon after `interrupt` has become true.
+    fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError>;
 }
 
 /// A network with weights on a device: makes executors that share the weights.
@@ -116,6 +148,8 @@ pub trait Model: Send + Sync {
     fn precision(&self) -> &'static str;
     /// An executor for batches of `rows`.
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError>;
+    /// Frees what only gradients need: the next one makes it anew.
+    fn forget_gradients(&self);
 }
 
 /// What can go wrong while a network runs.
@@ -167,6 +201,9 @@ pub enum NnError {
     /// The device that was asked for is not there.
     #[error("{0}; choose --device auto or cpu")]
     NoDevice(String),
+    /// The pass was given up, because that was asked for.
+    #[error("interrupted")]
+    Interrupted,
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),

@@ -9,9 +9,9 @@ use crate::fundus::NetworkInput;
 use crate::grading::Output;
 use crate::nn::Executor;
 
-/// Gradients taken at once: one a core. Small batches show the first map soon and can be cancelled soon.
+/// Gradients taken at once: whoever waits hears of them when they are done.
 pub fn rows_at_once() -> usize {
-    rayon::current_num_threads().clamp(2, 32)
+    (2 * rayon::current_num_threads()).clamp(4, 32)
 }
 
 /// A finished map, with what is needed to check it.

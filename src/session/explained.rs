@@ -1,8 +1,8 @@
 //! A network's output as a function of the image: where `nn`, `grading` and `attribution` meet.
 
-use crate::attribution::{AttributionError, Differentiable, Features};
+use crate::attribution::{AttributionError, Cancel, Differentiable, Features};
 use crate::grading::Output;
-use crate::nn::{At, Executor, Gradients, NnError};
+use crate::nn::{At, Executor, Gradients, NnError, Secants};
 
 /// One network's [`Output`] as something [`Differentiable`].
 pub struct Explained {
@@ -54,6 +54,14 @@ impl Differentiable for Explained {
         Ok((gradients.values, gradients.gradient))
     }
 
+    fn secants(&mut self, points: &[f32], cancel: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
+        let (output, classes) = (self.output, self.executor.classes().max(1));
+        let between = |from: &[f64], to: &[f64]| output.mean_cotangent(from, to);
+        let Secants { logits, gradient } =
+            self.executor.secants(points, &between, &|| cancel.is_cancelled()).map_err(failed)?;
+        Ok((logits.chunks_exact(classes).map(|row| output.value_and_cotangent(row).0).collect(), gradient))
+    }
+
     fn features(&mut self, input: &[f32]) -> Result<Features, AttributionError> {
         let Gradients { values, gradient, activation, shape, .. } = self.gradients(input, At::Features)?;
         let value = values.first().copied().ok_or_else(|| AttributionError::Function("it gave no value".to_owned()))?;
@@ -61,8 +69,9 @@ impl Differentiable for Explained {
     }
 }
 
-// By value, so that it can stand in `map_err`.
-#[allow(clippy::needless_pass_by_value)]
 fn failed(error: NnError) -> AttributionError {
-    AttributionError::Function(error.to_string())
+    match error {
+        NnError::Interrupted => AttributionError::Cancelled,
+        error => AttributionError::Function(error.to_string()),
+    }
 }

@@ -101,6 +101,17 @@ impl Networks {
         }
     }
 
+    /// Frees what only gradients need, of all networks but one.
+    pub fn forget_gradients(&self, but: Network) {
+        for (network, slot) in lock(&self.slots).iter() {
+            if let Slot::Ready(ready) = slot
+                && *network != but
+            {
+                ready.model.forget_gradients();
+            }
+        }
+    }
+
     /// One network's word on one image (`[side, side, 3]`); images are taken one by one, so that a grade never depends on
     /// what else is graded beside it.
     pub fn verdict(&self, network: Network, image: &[f32]) -> Verdict {

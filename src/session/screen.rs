@@ -121,7 +121,11 @@ impl<'a> Screen<'a> {
         let (hub, request) = (self.hub, shown.view.map);
         let executor = match self.executor.take() {
             Some((network, executor)) if network == request.network => executor,
-            _ => model.executor(rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?,
+            _ => {
+                // Turned kernels are as large as the weights: only those of the network on screen are kept.
+                hub.networks.forget_gradients(request.network);
+                model.executor(rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?
+            }
         };
         let ticket = hub.reporter.begin("Map", request.stop.max_steps);
         let mask: Arc<[bool]> = prepared.input.mask.as_slice().into();

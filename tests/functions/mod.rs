@@ -1,21 +1,27 @@
 //! Functions with known gradients, for the tests of attribution.
 
-use diaret::attribution::{AttributionError, Differentiable, Features};
+use diaret::attribution::quadrature::Rule;
+use diaret::attribution::{AttributionError, Cancel, Differentiable, Features};
 
 /// F and its gradient at one input.
 pub type Formula = Box<dyn Fn(&[f32]) -> (f64, Vec<f32>)>;
+
+/// The gradient between two inputs.
+pub type Between = Box<dyn Fn(&[f32], &[f32]) -> Vec<f32>>;
 
 /// A formula as something that can be explained; counts the gradients taken.
 pub struct Analytic {
     pub side: usize,
     pub rows: usize,
     pub formula: Formula,
+    /// The mean gradient by Gauss's rule, where there is none.
+    pub between: Option<Between>,
     pub gradients: usize,
 }
 
 impl Analytic {
     pub fn new(side: usize, formula: impl Fn(&[f32]) -> (f64, Vec<f32>) + 'static) -> Self {
-        Self { side, rows: 3, formula: Box::new(formula), gradients: 0 }
+        Self { side, rows: 3, formula: Box::new(formula), between: None, gradients: 0 }
     }
 
     /// The sum of `weights` times input.
@@ -25,29 +31,81 @@ impl Analytic {
         })
     }
 
-    /// Two layers of `hidden` ReLUs and a sum, with weights of a fixed hash: piecewise linear, as the networks are.
+    /// Two layers of `hidden` ReLUs and a sum, with weights of a fixed hash: piecewise linear, as the networks are. Secants by
+    /// the slopes of the ReLUs' secants, as the networks'.
     pub fn relu(side: usize, hidden: usize) -> Self {
-        let inputs = side * side * 3;
-        let first: Vec<f32> = (0..hidden * inputs).map(|i| noise(i as u64) / (inputs as f32).sqrt()).collect();
-        let bias: Vec<f32> = (0..hidden).map(|i| 0.2 * noise(1_000_003 + i as u64)).collect();
-        let second: Vec<f32> =
-            (0..hidden * hidden).map(|i| noise(7_000_003 + i as u64) / (hidden as f32).sqrt()).collect();
-        Self::new(side, move |x| {
-            let dot = |row: &[f32], values: &[f32]| row.iter().zip(values).map(|(a, b)| a * b).sum::<f32>();
-            let before: Vec<f32> = first.chunks_exact(inputs).zip(&bias).map(|(row, b)| dot(row, x) + b).collect();
-            let one: Vec<f32> = before.iter().map(|v| v.max(0.0)).collect();
-            let two: Vec<f32> = second.chunks_exact(hidden).map(|row| dot(row, &one)).collect();
+        let layers = std::rc::Rc::new(Layers::new(side * side * 3, hidden));
+        let same = std::rc::Rc::clone(&layers);
+        let mut new = Self::new(side, move |x| {
+            let [one, two] = layers.forward(x);
             let value = two.iter().map(|v| f64::from(v.max(0.0))).sum();
-            let mut back = vec![0.0; hidden];
-            for (row, _) in second.chunks_exact(hidden).zip(&two).filter(|&(_, &v)| v > 0.0) {
-                back.iter_mut().zip(row).for_each(|(b, w)| *b += w);
-            }
-            let mut gradient = vec![0.0; inputs];
-            for ((row, back), _) in first.chunks_exact(inputs).zip(&back).zip(&before).filter(|&(_, &v)| v > 0.0) {
-                gradient.iter_mut().zip(row).for_each(|(g, w)| *g += back * w);
-            }
-            (value, gradient)
-        })
+            (value, layers.backward(&one, &one, &two, &two))
+        });
+        new.between = Some(Box::new(move |from, to| {
+            let ([one, two], [one_then, two_then]) = (same.forward(from), same.forward(to));
+            same.backward(&one, &one_then, &two, &two_then)
+        }));
+        new
+    }
+
+    fn between(&self, from: &[f32], to: &[f32]) -> Vec<f32> {
+        if let Some(between) = &self.between {
+            return between(from, to);
+        }
+        let rule = Rule::gauss_legendre(8);
+        let mut mean = vec![0.0; from.len()];
+        for (&alpha, &weight) in rule.nodes.iter().zip(&rule.weights) {
+            let x: Vec<f32> = from.iter().zip(to).map(|(a, b)| a + (b - a) * alpha as f32).collect();
+            mean.iter_mut().zip((self.formula)(&x).1).for_each(|(mean, g)| *mean += weight as f32 * g);
+        }
+        mean
+    }
+}
+
+struct Layers {
+    inputs: usize,
+    hidden: usize,
+    first: Vec<f32>,
+    bias: Vec<f32>,
+    second: Vec<f32>,
+}
+
+impl Layers {
+    fn new(inputs: usize, hidden: usize) -> Self {
+        Self {
+            inputs,
+            hidden,
+            first: (0..hidden * inputs).map(|i| noise(i as u64) / (inputs as f32).sqrt()).collect(),
+            bias: (0..hidden).map(|i| 0.2 * noise(1_000_003 + i as u64)).collect(),
+            second: (0..hidden * hidden).map(|i| noise(7_000_003 + i as u64) / (hidden as f32).sqrt()).collect(),
+        }
+    }
+
+    /// What the ReLUs of both layers see.
+    fn forward(&self, x: &[f32]) -> [Vec<f32>; 2] {
+        let dot = |row: &[f32], values: &[f32]| row.iter().zip(values).map(|(a, b)| a * b).sum::<f32>();
+        let one: Vec<f32> =
+            self.first.chunks_exact(self.inputs).zip(&self.bias).map(|(row, b)| dot(row, x) + b).collect();
+        let kept: Vec<f32> = one.iter().map(|v| v.max(0.0)).collect();
+        let two = self.second.chunks_exact(self.hidden).map(|row| dot(row, &kept)).collect();
+        [one, two]
+    }
+
+    /// The gradient by the input, with the slopes of the ReLUs between what they see here and there.
+    fn backward(&self, one: &[f32], one_then: &[f32], two: &[f32], two_then: &[f32]) -> Vec<f32> {
+        let slope = |(&from, &to): (&f32, &f32)| {
+            if from == to { f32::from(from > 0.0) } else { (to.max(0.0) - from.max(0.0)) / (to - from) }
+        };
+        let mut back = vec![0.0; self.hidden];
+        for (row, slope) in self.second.chunks_exact(self.hidden).zip(two.iter().zip(two_then).map(slope)) {
+            back.iter_mut().zip(row).for_each(|(b, w)| *b += slope * w);
+        }
+        let mut gradient = vec![0.0; self.inputs];
+        let slopes = one.iter().zip(one_then).map(slope);
+        for ((row, back), slope) in self.first.chunks_exact(self.inputs).zip(&back).zip(slopes) {
+            gradient.iter_mut().zip(row).for_each(|(g, w)| *g += slope * back * w);
+        }
+        gradient
     }
 }
 
@@ -69,6 +127,13 @@ impl Differentiable for Analytic {
         self.gradients += rows.len();
         let (values, gradients): (Vec<f64>, Vec<Vec<f32>>) = rows.into_iter().unzip();
         Ok((values, gradients.concat()))
+    }
+
+    fn secants(&mut self, points: &[f32], _: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
+        let values = self.values(points)?;
+        let points: Vec<&[f32]> = points.chunks_exact(self.side * self.side * 3).collect();
+        self.gradients += points.len() - 1;
+        Ok((values, points.windows(2).flat_map(|ends| self.between(ends[0], ends[1])).collect()))
     }
 
     fn features(&mut self, _input: &[f32]) -> Result<Features, AttributionError> {

@@ -1,18 +1,18 @@
 //! Rows of images come in; logits and gradients go out, a batch at a time, all of it on the device.
 //!
 //! Backward walks the plan itself: weights are frozen, so that candle's autograd would compute twice what is needed.
-//! Forward keeps one byte per ReLU and per maximum; a value is dropped after its last reader.
+//! Forward keeps one byte per ReLU and one or two per maximum; a value is dropped after its last reader.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, WithDType};
 
-use super::pool;
 use super::program::{Program, Step, Work};
+use super::{pool, share};
 use crate::nn::plan::StepId;
 use crate::nn::real::Real;
-use crate::nn::{At, Cotangent, Executor, Gradients, NnError};
+use crate::nn::{At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
 
 /// Runs a plan on one of candle's devices, in f32 or f64.
 #[derive(Debug)]
@@ -26,8 +26,30 @@ pub struct CandleExecutor<T> {
 enum Kept {
     /// Where a ReLU let through, 1 in a byte.
     Mask(Tensor),
+    /// A ReLU's slope between each row and the next.
+    Slope(Tensor),
     /// Which value of each window was the largest.
     Place(Tensor),
+    /// The same, and how each row's winners share with the next one's.
+    Shares { place: Tensor, share: Tensor },
+}
+
+/// What the rows of a forward pass are, and so what it keeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// Images: for the gradient at each, by the value of this step; nothing if there is none.
+    Images(Option<StepId>),
+    /// Points of a path: for the secants between neighbours.
+    Points,
+}
+
+impl Rows {
+    fn keeps(self, id: StepId) -> bool {
+        match self {
+            Self::Images(from) => from.is_some_and(|from| id > from),
+            Self::Points => true,
+        }
+    }
 }
 
 /// One forward pass.
@@ -56,15 +78,15 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         Tensor::from_slice(images, shape, &self.program.device)?.permute((0, 3, 1, 2))?.contiguous()
     }
 
-    fn forward(&self, images: &[T], keep_from: Option<StepId>) -> Result<Forward> {
+    fn forward(&self, images: &[T], rows: Rows) -> Result<Forward> {
         let Program { steps, last_reader, features, .. } = &*self.program;
         let image = self.upload(images)?;
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
         let mut forward = Forward { logits: image.clone(), kept: Vec::with_capacity(steps.len()), features: None };
         for (id, step) in steps.iter().enumerate() {
-            let (value, kept) = run::<T>(step, &image, &values)?;
-            forward.kept.push(kept.filter(|_| keep_from.is_some_and(|from| id > from)));
-            if id == *features && keep_from == Some(id) {
+            let (value, kept) = run::<T>(step, &image, &values, rows)?;
+            forward.kept.push(kept.filter(|_| rows.keeps(id)));
+            if rows == Rows::Images(Some(*features)) && id == *features {
                 forward.features = Some(value.clone());
             }
             if id + 1 == steps.len() {
@@ -112,6 +134,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             Work::Convolution { weights, residual, .. } => {
                 let gradient = match kept {
                     Some(Kept::Mask(mask)) => mask.where_cond(&gradient, &gradient.zeros_like()?)?,
+                    Some(Kept::Slope(slope)) => (gradient * share::read::<T>(slope)?)?,
                     _ => gradient,
                 };
                 let to_input = weights.backward::<T>(&gradient, size(input))?;
@@ -119,6 +142,9 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             }
             Work::MaxPool(window) => match kept {
                 Some(Kept::Place(place)) => vec![(input, pool::max_backward(&gradient, place, *window, size(input))?)],
+                Some(Kept::Shares { place, share }) => {
+                    vec![(input, pool::max_between::<T>(&gradient, (place, share), *window, size(input))?)]
+                }
                 _ => Vec::new(),
             },
             Work::AvgPool(pool) => vec![(input, pool.backward(&gradient, size(input))?)],
@@ -147,7 +173,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             At::Input => 0,
             At::Features => program.features,
         };
-        let forward = self.forward(images, Some(to))?;
+        let forward = self.forward(images, Rows::Images(Some(to)))?;
         let logits = to_host::<T>(&forward.logits)?;
         let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
             logits.chunks_exact(program.classes).map(cotangent).unzip();
@@ -157,6 +183,17 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let activation = forward.features.map_or_else(|| Ok(Vec::new()), |features| channels_last(&features))?;
         let shape = if to == 0 { [program.side, program.side, 3] } else { program.steps[to].shape };
         Ok(Gradients { logits, values, gradient, activation, shape })
+    }
+
+    fn secants_of(&self, points: &[T], between: &Between) -> Result<Secants<T>> {
+        let Program { classes, device, .. } = &*self.program;
+        let forward = self.forward(points, Rows::Points)?;
+        let logits = to_host::<T>(&forward.logits)?;
+        let pairs = logits.chunks_exact(*classes).zip(logits.chunks_exact(*classes).skip(1));
+        let derivatives: Vec<T> = pairs.flat_map(|(from, to)| between(from, to)).map(<T as Real>::from_f64).collect();
+        let derivative = Tensor::from_vec(derivatives, (logits.len() / classes - 1, *classes), device)?;
+        let gradient = channels_last(&self.backward(&derivative, &forward.kept, 0)?)?;
+        Ok(Secants { logits, gradient })
     }
 
     /// Cuts the rows into batches, after a look at their size.
@@ -171,7 +208,12 @@ impl<T: Real + WithDType> CandleExecutor<T> {
 }
 
 /// A step's value and what backward needs of it.
-fn run<T: Real + WithDType>(step: &Step, image: &Tensor, values: &[Option<Tensor>]) -> Result<(Tensor, Option<Kept>)> {
+fn run<T: Real + WithDType>(
+    step: &Step,
+    image: &Tensor,
+    values: &[Option<Tensor>],
+    rows: Rows,
+) -> Result<(Tensor, Option<Kept>)> {
     let value = |id: StepId| {
         values[id].as_ref().ok_or_else(|| candle_core::Error::Msg(format!("the value of step {id} is gone")))
     };
@@ -183,11 +225,22 @@ fn run<T: Real + WithDType>(step: &Step, image: &Tensor, values: &[Option<Tensor
             if let Some(residual) = residual {
                 y = (y + value(*residual)?)?;
             }
-            if *relu { (y.relu()?, Some(Kept::Mask(y.gt(0.0)?))) } else { (y, None) }
+            match rows {
+                _ if !relu => (y, None),
+                Rows::Images(_) => (y.relu()?, Some(Kept::Mask(y.gt(0.0)?))),
+                Rows::Points => (y.relu()?, Some(Kept::Slope(share::of_relu(&y)?))),
+            }
         }
         Work::MaxPool(window) => {
-            let (y, place) = pool::max::<T>(input()?, *window, [step.shape[0], step.shape[1]])?;
-            (y, Some(Kept::Place(place)))
+            let size = [step.shape[0], step.shape[1]];
+            let (y, place) = pool::max::<T>(input()?, *window, size)?;
+            let kept = match rows {
+                Rows::Images(_) => Kept::Place(place),
+                Rows::Points => {
+                    Kept::Shares { share: pool::shares::<T>(input()?, (&y, &place), *window, size)?, place }
+                }
+            };
+            (y, Some(kept))
         }
         Work::AvgPool(pool) => (pool.forward::<T>(input()?)?, None),
         Work::Concat => {
@@ -226,7 +279,9 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
 
     fn logits(&mut self, images: &[T]) -> std::result::Result<Vec<f64>, NnError> {
         let batches = self.batches(images)?;
-        let logits = batches.map(|batch| to_host::<T>(&self.forward(batch, None)?.logits)).collect::<Result<Vec<_>>>();
+        let logits = batches
+            .map(|batch| to_host::<T>(&self.forward(batch, Rows::Images(None))?.logits))
+            .collect::<Result<Vec<_>>>();
         Ok(logits.map_err(super::failed)?.concat())
     }
 
@@ -250,5 +305,28 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
             }
         }
         all.ok_or(NnError::Shape { expected: self.row(), given: 0 })
+    }
+
+    fn secants(
+        &mut self,
+        points: &[T],
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> std::result::Result<Secants<T>, NnError> {
+        let row = self.row();
+        if !points.len().is_multiple_of(row) || points.len() < 2 * row {
+            return Err(NnError::Shape { expected: row, given: points.len() });
+        }
+        let mut all = Secants::default();
+        let intervals = points.len() / row - 1;
+        for first in (0..intervals).step_by(self.rows) {
+            if interrupt() {
+                return Err(NnError::Interrupted);
+            }
+            let last = intervals.min(first + self.rows);
+            let part = self.secants_of(&points[first * row..(last + 1) * row], between).map_err(super::failed)?;
+            all.append(part, self.program.classes);
+        }
+        Ok(all)
     }
 }

@@ -8,6 +8,7 @@ mod convolution;
 mod executor;
 mod pool;
 mod program;
+mod share;
 mod slide;
 
 use std::sync::Arc;
@@ -52,6 +53,9 @@ impl Model for CandleModel {
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError> {
         Ok(Box::new(CandleExecutor::of(Arc::clone(&self.program), rows)))
     }
+
+    // Turned kernels lie beside the others in the memory of the card.
+    fn forget_gradients(&self) {}
 }
 
 /// An executor of its own for `plan`, in f32 or f64.

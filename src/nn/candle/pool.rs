@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, WithDType};
 
+use super::share::{self, ends};
 use super::slide::{AXES, every, place, spread, surround};
 use crate::nn::graph::{Padding, Window};
 use crate::nn::real::Real;
@@ -21,12 +22,57 @@ pub(super) fn max<T: Real + WithDType>(x: &Tensor, window: Window, output: [usiz
     Ok((best, place))
 }
 
+/// How a maximum's slope between each row and the next is shared between the winners at both: the share of the first, as
+/// `share` keeps it. On a straight line from one to the other the lead changes where the first one's is used up.
+pub(super) fn shares<T: Real + WithDType>(
+    x: &Tensor,
+    (best, place): (&Tensor, &Tensor),
+    window: Window,
+    output: [usize; 2],
+) -> Result<Tensor> {
+    let x = surround(x, window.padding, T::LEAST)?;
+    let ([x, then], [best, best_then], [first, second]) = (ends(&x)?, ends(best)?, ends(place)?);
+    let (before, after) =
+        ((best - seen(&x, &second, window, output)?)?, (best_then - seen(&then, &first, window, output)?)?);
+    share::of_leads(&before, &after, &first.eq(&second)?)
+}
+
+/// Of each window the value that another row's maximum was.
+fn seen(x: &Tensor, place: &Tensor, window: Window, output: [usize; 2]) -> Result<Tensor> {
+    let mut value = at(x, window, output, 0)?;
+    for index in 1..window.kernel[0] * window.kernel[1] {
+        value = place.eq(index as u8)?.where_cond(&at(x, window, output, index)?, &value)?;
+    }
+    Ok(value)
+}
+
 /// The gradient by an input of `size`.
 pub(super) fn max_backward(gradient: &Tensor, place: &Tensor, window: Window, size: [usize; 2]) -> Result<Tensor> {
     let nought = gradient.zeros_like()?;
+    gather(gradient, window, size, |index| place.eq(index)?.where_cond(gradient, &nought))
+}
+
+/// The gradient by an input of `size` between each row and the next, whose winners share it.
+pub(super) fn max_between<T: Real + WithDType>(
+    gradient: &Tensor,
+    (place, share): (&Tensor, &Tensor),
+    window: Window,
+    size: [usize; 2],
+) -> Result<Tensor> {
+    let nought = gradient.zeros_like()?;
+    let early = (gradient * share::read::<T>(share)?)?;
+    let late = (gradient - &early)?;
+    let [first, second] = ends(place)?;
+    gather(gradient, window, size, |index| {
+        first.eq(index)?.where_cond(&early, &nought)? + second.eq(index)?.where_cond(&late, &nought)?
+    })
+}
+
+/// What each place of an input of `size` gets from all windows that see it; `part` says what a window gives to its place `index`.
+fn gather(gradient: &Tensor, window: Window, size: [usize; 2], part: impl Fn(u8) -> Result<Tensor>) -> Result<Tensor> {
     let mut sum: Option<Tensor> = None;
     for index in 0..window.kernel[0] * window.kernel[1] {
-        let here = place.eq(index as u8)?.where_cond(gradient, &nought)?;
+        let here = part(index as u8)?;
         let offset = [index / window.kernel[1], index % window.kernel[1]];
         let mut part = here;
         for i in 0..2 {

@@ -1,20 +1,21 @@
 //! Rows of images come in; logits and gradients go out.
 //!
 //! Each thread takes some rows at once, so that it reads the weights once for all of them; what does not fill the threads (a
-//! single row, say) is cut into tiles that all threads share. Memory: per thread that works, [`TOGETHER`] images' slots (for
-//! 299 px 11 to 15 MB each in f32) and kept bits and arguments (2 to 4 MB); it does not grow further with the number of rows.
+//! single row, say) and points of a path are cut into tiles that all threads share. Memory: per thread that works, [`TOGETHER`]
+//! images' slots (for 299 px 11 to 15 MB each in f32) and kept bits and arguments (2 to 4 MB); for a path, one image's more and
+//! slopes (11 to 27 MB each), however many threads there are. It does not grow further with the number of rows.
 
 use std::iter;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::images::{Images, Job, Program};
+use super::images::{Images, Job, Keep, Program};
 use super::instruction_set::InstructionSet;
 use super::parallel::{Spares, Threads};
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
-use crate::nn::{At, Cotangent, Executor, Gradients, NnError};
+use crate::nn::{At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
@@ -55,26 +56,42 @@ impl<T: Real> CpuExecutor<T> {
     fn each<R: Send>(
         &self,
         images: &[T],
-        work: impl Fn(Job<T>, &mut Images<T>, &[T]) -> R + Sync,
+        work: impl Fn(Job<T>, &mut Images<T>, &[T]) -> Result<R, NnError> + Sync,
     ) -> Result<Vec<R>, NnError> {
-        let expected = self.side() * self.side() * 3;
-        if !images.len().is_multiple_of(expected) {
-            return Err(NnError::Shape { expected, given: images.len() });
+        let row = self.row();
+        if !images.len().is_multiple_of(row) {
+            return Err(NnError::Shape { expected: row, given: images.len() });
         }
-        let run = |rgb: &[T], threads: Threads| {
-            self.memory.with(|images| work(Job { program: &self.program, threads }, images, rgb))
-        };
         let threads = rayon::current_num_threads();
-        let rows = images.len() / expected;
+        let rows = images.len() / row;
         let (mut groups, mut rest) = (Vec::new(), images);
         for size in rounds(rows / threads).into_iter().flat_map(|size| iter::repeat_n(size, threads)) {
-            let (group, others) = rest.split_at(size * expected);
+            let (group, others) = rest.split_at(size * row);
             groups.push(group);
             rest = others;
         }
-        let mut results: Vec<R> = groups.into_par_iter().with_max_len(1).map(|rgb| run(rgb, Threads(1))).collect();
-        results.extend(rest.chunks(TOGETHER * expected).map(|rgb| run(rgb, Threads(threads))));
+        let run = |rgb: &[T], threads: Threads| self.run(rgb, (threads, &|| false), &work);
+        let mut results: Vec<R> =
+            groups.into_par_iter().with_max_len(1).map(|rgb| run(rgb, Threads(1))).collect::<Result<_, _>>()?;
+        for rgb in rest.chunks(TOGETHER * row) {
+            results.push(run(rgb, Threads(threads))?);
+        }
         Ok(results)
+    }
+
+    /// Runs `work` on some images with buffers that are made once.
+    fn run<R>(
+        &self,
+        rgb: &[T],
+        (threads, interrupt): (Threads, &Interrupt),
+        work: impl Fn(Job<T>, &mut Images<T>, &[T]) -> R,
+    ) -> R {
+        self.memory.with(|images| work(Job { program: &self.program, threads, interrupt }, images, rgb))
+    }
+
+    /// Numbers of an image.
+    fn row(&self) -> usize {
+        self.side() * self.side() * 3
     }
 }
 
@@ -98,7 +115,7 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
     }
 
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError> {
-        let groups = self.each(images, |job, images, rgb| job.forward(images, rgb, false, None))?;
+        let groups = self.each(images, |job, images, rgb| job.forward(images, rgb, Keep::Nothing, None))?;
         Ok(groups.concat())
     }
 
@@ -108,15 +125,15 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             At::Input => 0,
             At::Features => plan.features,
         };
-        self.program.turn();
+        let gradients = self.program.gradients();
         let groups = self.each(images, |job, images, rgb| {
             let mut activation = Vec::new();
             let features = (at == At::Features).then_some(&mut activation);
-            let logits = job.forward(images, rgb, true, features);
+            let logits = job.forward(images, rgb, Keep::Points, features)?;
             let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
                 logits.chunks_exact(plan.classes()).map(cotangent).unzip();
-            let gradient = job.backward(images, &derivatives.concat(), to);
-            Group { logits, values, gradient, activation }
+            let gradient = job.backward(&gradients, images, &derivatives.concat(), to)?;
+            Ok(Group { logits, values, gradient, activation })
         })?;
         let rows: usize = groups.iter().map(|group| group.values.len()).sum();
         let shape = plan.steps[to].shape;
@@ -132,6 +149,30 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             all.values.extend(group.values);
             all.gradient.extend(group.gradient);
             all.activation.extend(group.activation);
+        }
+        Ok(all)
+    }
+
+    fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError> {
+        let (classes, row, threads) = (self.classes(), self.row(), rayon::current_num_threads());
+        if !points.len().is_multiple_of(row) || points.len() < 2 * row {
+            return Err(NnError::Shape { expected: row, given: points.len() });
+        }
+        let gradients = self.program.gradients();
+        let work = |job: Job<T>, images: &mut Images<T>, rgb: &[T]| {
+            let logits = job.forward(images, rgb, Keep::Between, None)?;
+            let pairs = logits.chunks_exact(classes).zip(logits.chunks_exact(classes).skip(1));
+            let cotangents: Vec<f64> = pairs.flat_map(|(from, to)| between(from, to)).collect();
+            let gradient = job.backward(&gradients, images, &cotangents, 0)?;
+            Ok(Secants { logits, gradient })
+        };
+        let mut all = Secants::default();
+        let intervals = points.len() / row - 1;
+        // Each group has the last point of the one before, so that there should be few: all threads share one.
+        for first in (0..intervals).step_by(TOGETHER) {
+            let last = intervals.min(first + TOGETHER);
+            let points = &points[first * row..(last + 1) * row];
+            all.append(self.run(points, (Threads(threads), interrupt), work)?, classes);
         }
         Ok(all)
     }

@@ -2,100 +2,107 @@
 //!
 //! The images go together, step by step: a step's weights are read once for all of them.
 
-use std::borrow::Cow;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use super::instruction_set::InstructionSet;
-use super::kernel::{Backward, Bits, BitsMut, Buffers, Forward, Residual, Source, Target, part, through_relu};
+use super::kernel::{
+    Backward, Bits, BitsMut, Buffers, Forward, Gate, Relu, Residual, Slopes, SlopesMut, Source, Target, mask_bytes,
+    through_relu,
+};
 use super::lanes;
-use super::layout::{BitsPlace, Layout, Placement, ResidualGradient, View};
+use super::lanes::MASK;
+use super::layout::{GatePlace, Layout, Placement, ResidualGradient, View};
 use super::memory;
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
 use super::turned::Turned;
-use crate::nn::NnError;
 use crate::nn::graph::Affine;
 use crate::nn::plan::{Convolution, Operation, Plan, Step, StepId};
 use crate::nn::real::Real;
+use crate::nn::{Interrupt, NnError};
 
 /// A plan with its layout and its convolutions, ready to run: what executors share.
 #[derive(Debug)]
 pub struct Program<T> {
-    /// Its kernels are in `steps`.
+    /// Its kernels are in `forward`.
     pub plan: Plan<T>,
     layout: Layout,
     set: InstructionSet,
     /// Per step.
-    convolutions: Vec<Option<Ready<T>>>,
-    /// Whether all kernels are turned.
-    turned: AtomicBool,
+    forward: Vec<Option<Box<dyn Forward<T>>>>,
+    /// What only gradients need, from the first one on.
+    gradients: Mutex<Option<Arc<Gradients<T>>>>,
 }
 
-/// A convolution and, once a gradient was asked for, its gradient.
-#[derive(Debug)]
-struct Ready<T> {
-    forward: Box<dyn Forward<T>>,
-    backward: OnceLock<Box<dyn Backward<T>>>,
-    /// The kernel until it is turned, where forward cannot give it back.
-    kernel: Mutex<Option<Vec<T>>>,
-}
+/// Per step the gradient of a convolution by its input.
+pub type Gradients<T> = Vec<Option<Box<dyn Backward<T>>>>;
 
 impl<T: Real> Program<T> {
     /// Places the plan's values and packs its kernels.
     pub fn new(mut plan: Plan<T>, set: InstructionSet) -> Result<Self, NnError> {
         let layout = Layout::new(&plan.steps)?;
-        let ready = |step: &mut Step<T>| {
+        let forward = |step: &mut Step<T>| {
             let Operation::Convolution(convolution) = &mut step.operation else { return None };
-            let forward = set.forward(convolution.clone(), [step.shape[0], step.shape[1]]);
             let kernel = mem::take(&mut convolution.kernel);
-            let kernel = Mutex::new((!forward.has_kernel()).then_some(kernel));
-            Some(Ready { forward, backward: OnceLock::new(), kernel })
+            Some(set.forward(Convolution { kernel, ..convolution.clone() }, [step.shape[0], step.shape[1]]))
         };
-        let convolutions = plan.steps.par_iter_mut().map(ready).collect();
+        let forward = plan.steps.par_iter_mut().map(forward).collect();
         memory::give_back();
-        Ok(Self { plan, layout, set, convolutions, turned: AtomicBool::new(false) })
+        Ok(Self { plan, layout, set, forward, gradients: Mutex::default() })
     }
 
-    /// Turns all kernels for gradients with all threads, unless that was done before: a backward pass alone would do it one
-    /// after another.
-    pub fn turn(&self) {
-        if self.turned.load(Ordering::Acquire) {
-            return;
-        }
-        self.plan.steps.par_iter().zip(&self.convolutions).for_each(|(step, ready)| {
-            if let (Operation::Convolution(convolution), Some(ready)) = (&step.operation, ready) {
+    /// Kernels turned for gradients, by all threads if that was not done before.
+    pub fn gradients(&self) -> Arc<Gradients<T>> {
+        let mut gradients = lock(&self.gradients);
+        Arc::clone(gradients.get_or_insert_with(|| {
+            let turn = |(step, forward): (&Step<T>, &Option<Box<dyn Forward<T>>>)| {
+                let (Operation::Convolution(convolution), Some(forward)) = (&step.operation, forward) else {
+                    return None;
+                };
                 let [height, width, _] = self.plan.steps[step.inputs[0]].shape;
-                ready.backward(convolution, [height, width], self.set);
-            }
-        });
-        memory::give_back();
-        self.turned.store(true, Ordering::Release);
+                let turned = Turned::new(convolution.window, &forward.kernel(), convolution.bias.len());
+                Some(self.set.backward(turned, [height, width]))
+            };
+            let gradients = self.plan.steps.par_iter().zip(&self.forward).map(turn).collect();
+            memory::give_back();
+            Arc::new(gradients)
+        }))
+    }
+
+    /// Frees the kernels that were turned, once nobody uses them.
+    pub fn forget_gradients(&self) {
+        *lock(&self.gradients) = None;
     }
 }
 
-impl<T: Real> Ready<T> {
-    /// Its gradient, turned when it is asked for the first time.
-    fn backward(&self, convolution: &Convolution<T>, size: [usize; 2], set: InstructionSet) -> &dyn Backward<T> {
-        let turn = || {
-            let kept = self.kernel.lock().unwrap_or_else(PoisonError::into_inner).take().map(Cow::Owned);
-            // Forward has it where it was not kept.
-            let kernel = kept.or_else(|| self.forward.kernel()).unwrap_or_default();
-            set.backward(Turned::new(convolution.window, &kernel, convolution.bias.len()), size)
-        };
-        &**self.backward.get_or_init(turn)
-    }
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What forward keeps for backward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// For the gradient at each image: bits of ReLUs, winners of max pools.
+    Points,
+    /// For the gradients between neighbours among the images, which are points of a path: slopes of ReLUs, winners of max pools
+    /// and their shares.
+    Between,
 }
 
 /// Memory for images: their values or gradients, and what forward keeps for backward.
 #[derive(Debug, Default)]
 pub struct Images<T> {
+    /// How many gradients a backward pass gives.
     count: usize,
+    keep: Keep,
     slots: Vec<Vec<T>>,
-    /// Per step: bits of ReLUs, or winners of a max pool.
+    /// Per step: bits or slopes of ReLUs, or winners of a max pool and their shares.
     kept: Vec<Vec<u8>>,
     spares: Spares<Buffers<T>>,
 }
@@ -113,6 +120,7 @@ impl<T> Images<T> {
 pub struct Job<'a, T> {
     pub program: &'a Program<T>,
     pub threads: Threads,
+    pub interrupt: &'a Interrupt<'a>,
 }
 
 /// Bytes of a line of cache: where a slot begins, so that vectors seldom lie across two.
@@ -140,19 +148,30 @@ pub fn target<'a, T>(slot: &'a mut [T], view: &View, images: usize) -> Target<'a
 }
 
 impl<T: Real> Job<'_, T> {
-    /// Runs the plan on `rgb`, `[images, side, side, 3]`; `keep` what [`Job::backward`] needs. `features` takes the values of
+    /// Runs the plan on `rgb`, `[images, side, side, 3]`, and keeps what [`Job::backward`] needs. `features` takes the values of
     /// the last convolutional block, dense. Gives the logits, `[images, classes]`.
-    pub fn forward(&self, images: &mut Images<T>, rgb: &[T], keep: bool, features: Option<&mut Vec<T>>) -> Vec<f64> {
+    pub fn forward(
+        &self,
+        images: &mut Images<T>,
+        rgb: &[T],
+        keep: Keep,
+        features: Option<&mut Vec<T>>,
+    ) -> Result<Vec<f64>, NnError> {
         let mut features = features;
         let (plan, layout) = (&self.program.plan, &self.program.layout);
         let count = rgb.len() / (plan.side * plan.side * 3);
-        images.count = count;
+        images.count = if keep == Keep::Between { count - 1 } else { count };
+        if keep != Keep::Nothing && mem::replace(&mut images.keep, keep) != keep {
+            // The other kind lies elsewhere in a pixel; what nobody writes must be whole again.
+            images.kept.iter_mut().for_each(Vec::clear);
+        }
         images.slots.resize_with(layout.slots.len(), Vec::new);
         images.kept.resize_with(plan.steps.len(), Vec::new);
         for (slot, length) in images.slots.iter_mut().zip(&layout.slots) {
             at_least(slot, count * length + LINE / size_of::<T>());
         }
         for (id, place) in layout.steps.iter().enumerate() {
+            self.go_on()?;
             // The target leaves its slot while it is written, so that the sources can be read beside it.
             let mut slot = mem::take(&mut images.slots[place.value.slot]);
             self.forward_step(id, images, target(&mut slot, &place.value, count), rgb, keep);
@@ -162,19 +181,25 @@ impl<T: Real> Job<'_, T> {
             images.slots[place.value.slot] = slot;
         }
         let last = &layout.steps[plan.steps.len() - 1].value;
-        dense(source(&images.slots[last.slot], last, count)).into_iter().map(Real::to_f64).collect()
+        Ok(dense(source(&images.slots[last.slot], last, count)).into_iter().map(Real::to_f64).collect())
     }
 
-    fn forward_step(&self, id: StepId, images: &mut Images<T>, mut target: Target<T>, rgb: &[T], keep: bool) {
+    /// An error if nobody waits any longer.
+    fn go_on(&self) -> Result<(), NnError> {
+        if (self.interrupt)() { Err(NnError::Interrupted) } else { Ok(()) }
+    }
+
+    fn forward_step(&self, id: StepId, images: &mut Images<T>, target: Target<T>, rgb: &[T], keep: Keep) {
         let (step, threads) = (&self.program.plan.steps[id], self.threads);
         if matches!(step.operation, Operation::Concat) {
             // Its parts were written where they belong.
             return;
         }
-        let Images { count, slots, kept, spares } = images;
+        let count = target.images;
+        let Images { slots, kept, spares, .. } = images;
         let value = |id: StepId| {
             let view = &self.program.layout.steps[id].value;
-            source(&slots[view.slot], view, *count)
+            source(&slots[view.slot], view, count)
         };
         let input = step.inputs.first().map(|&input| value(input));
         match (&step.operation, input) {
@@ -185,45 +210,55 @@ impl<T: Real> Job<'_, T> {
                     Some(_) if self.program.layout.steps[id].in_place => Residual::InPlace,
                     Some(shortcut) => Residual::Images(value(shortcut)),
                 };
-                let bits = (keep && convolution.relu).then(|| {
-                    let BitsPlace { holder, offset, stride, .. } = self.program.layout.steps[id].bits;
-                    let bits = set(&mut kept[holder], *count * target.size[0] * target.size[1] * stride);
-                    BitsMut { data: &mut bits[offset..], stride }
-                });
-                if let Some(ready) = &self.program.convolutions[id] {
-                    ready.forward.run(input, target, residual, bits, (threads, spares));
-                }
+                let Some(forward) = &self.program.forward[id] else { return };
+                let GatePlace { holder, channel, channels, .. } = self.program.layout.steps[id].gate;
+                let pixels = target.size[0] * target.size[1];
+                let keep = if convolution.relu { keep } else { Keep::Nothing };
+                let relu = match keep {
+                    Keep::Nothing => Relu::Apply,
+                    Keep::Points => {
+                        let stride = mask_bytes(channels);
+                        let bits = set(&mut kept[holder], count * pixels * stride);
+                        Relu::Keep(BitsMut { data: &mut bits[channel / MASK..], stride })
+                    }
+                    Keep::Between => {
+                        let slopes = set(&mut kept[holder], (count - 1) * pixels * channels);
+                        Relu::Between(SlopesMut { data: &mut slopes[channel..], stride: channels })
+                    }
+                };
+                forward.run(input, target, residual, relu, (threads, spares));
             }
             (Operation::MaxPool(window), Some(input)) => {
-                let outputs = step.shape.iter().product();
-                let arguments = if keep { at_least(&mut kept[id], *count * outputs) } else { &mut [] };
-                for image in 0..*count {
-                    let (input, target) = (input.image(image), target.image(image));
-                    if keep {
-                        let arguments = &mut arguments[image * outputs..][..outputs];
-                        pool::max_forward_with(window, input, target, arguments);
-                    } else {
-                        pool::max_forward(window, input, target, threads);
-                    }
+                let outputs: usize = step.shape.iter().product();
+                let output = target.size;
+                if keep == Keep::Nothing {
+                    pool::max_forward(window, input, target, threads);
+                    return;
+                }
+                let (winners, shares) = at_least(&mut kept[id], 2 * count * outputs).split_at_mut(count * outputs);
+                pool::max_forward_with(window, input, target, winners, threads);
+                if keep == Keep::Between {
+                    pool::max_shares(window, input, output, winners, &mut shares[..(count - 1) * outputs], threads);
                 }
             }
             (Operation::AvgPool { window, count_padding }, Some(input)) => {
-                for image in 0..*count {
-                    let (input, target) = (input.image(image), target.image(image));
-                    pool::average_forward((window, *count_padding), input, target, threads);
-                }
+                pool::average_forward((window, *count_padding), input, target, threads);
             }
-            (Operation::GlobalAvgPool, Some(input)) => {
-                (0..*count).for_each(|image| pool::global_forward(input.image(image), target.image(image)));
-            }
+            (Operation::GlobalAvgPool, Some(input)) => pool::global_forward(input, target, threads),
             // Only preprocessing has no input.
             (Operation::Concat, _) | (_, None) => {}
         }
     }
 
-    /// After [`Job::forward`] that kept: sends `cotangents`, by the logits, `[images, classes]`, back to the value of step
+    /// After [`Job::forward`] that kept: sends `cotangents`, by the logits, `[gradients, classes]`, back to the value of step
     /// `to`, and gives the gradients there, dense.
-    pub fn backward(&self, images: &mut Images<T>, cotangents: &[f64], to: StepId) -> Vec<T> {
+    pub fn backward(
+        &self,
+        gradients: &Gradients<T>,
+        images: &mut Images<T>,
+        cotangents: &[f64],
+        to: StepId,
+    ) -> Result<Vec<T>, NnError> {
         let (plan, layout) = (&self.program.plan, &self.program.layout);
         let last = plan.steps.len() - 1;
         let seed = &layout.steps[last].gradient;
@@ -232,64 +267,66 @@ impl<T: Real> Job<'_, T> {
             logits.iter_mut().zip(cotangents).for_each(|(value, cotangent)| *value = T::from_f64(*cotangent));
         }
         for id in (to + 1..=last).rev() {
+            self.go_on()?;
             let view = layout.steps[id].gradient;
             let mut own = mem::take(&mut images.slots[view.slot]);
-            self.backward_step((id, to), images, &mut own);
+            self.backward_step(gradients[id].as_deref(), (id, to), images, &mut own);
             images.slots[view.slot] = own;
         }
         let view = &layout.steps[to].gradient;
         let gradient = dense(source(&images.slots[view.slot], view, images.count));
-        match &plan.steps[to].operation {
+        Ok(match &plan.steps[to].operation {
             Operation::Preprocess(affine) => preprocess_backward(affine, &gradient),
             _ => gradient,
-        }
+        })
     }
 
-    fn backward_step(&self, (id, to): (StepId, StepId), images: &mut Images<T>, own: &mut [T]) {
+    fn backward_step(
+        &self,
+        backward: Option<&dyn Backward<T>>,
+        (id, to): (StepId, StepId),
+        images: &mut Images<T>,
+        own: &mut [T],
+    ) {
         let (step, place, threads) = (&self.program.plan.steps[id], &self.program.layout.steps[id], self.threads);
-        let Images { count, slots, kept, spares } = images;
-        let count = *count;
-        let bits = |id: StepId| {
-            let BitsPlace { holder, offset, stride, .. } = self.program.layout.steps[id].bits;
-            Bits { data: &kept[holder][offset..], stride }
+        let Images { count, keep, slots, kept, spares } = images;
+        let (count, keep) = (*count, *keep);
+        let gate = |id: StepId| {
+            let GatePlace { holder, channel, channels, .. } = self.program.layout.steps[id].gate;
+            if keep == Keep::Between {
+                Gate::Slopes(Slopes { data: &kept[holder][channel..], stride: channels })
+            } else {
+                Gate::Bits(Bits { data: &kept[holder][channel / MASK..], stride: mask_bytes(channels) })
+            }
         };
         if let Operation::Convolution(convolution) = &step.operation {
-            let bits = (convolution.relu && !place.bits.passed).then(|| bits(id));
-            self.before_convolution((convolution, place), (own, count), bits, slots);
+            let gate = (convolution.relu && !place.gate.passed).then(|| gate(id));
+            self.before_convolution((convolution, place), (own, count), gate, slots);
         }
         // The gradients of a concatenation's parts are parts of its own.
         let (Some(&input), false) = (step.inputs.first(), matches!(step.operation, Operation::Concat)) else { return };
         let view = &self.program.layout.steps[input].gradient;
-        let (source, mut target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
+        let (source, target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
         let accumulate = place.accumulate;
         match &step.operation {
-            Operation::Convolution(convolution) => {
-                if let Some(ready) = &self.program.convolutions[id] {
-                    let backward = ready.backward(convolution, target.size, self.program.set);
+            Operation::Convolution(_) => {
+                if let Some(backward) = backward {
                     // What was asked for is the gradient after the ReLU.
-                    let bits = (place.completes && input > to).then(|| bits(input));
-                    backward.run(source, target, accumulate, bits, (threads, spares));
+                    let gate = (place.completes && input > to).then(|| gate(input));
+                    backward.run(source, target, accumulate, gate, (threads, spares));
                 }
             }
-            Operation::MaxPool(window) => {
-                let outputs = step.shape.iter().product();
-                for image in 0..count {
-                    let (source, target) = (source.image(image), target.image(image));
-                    let arguments = part(&kept[id], image, outputs);
-                    pool::max_backward(window, source, arguments, target, accumulate, threads);
-                }
+            Operation::MaxPool(window) if keep == Keep::Between => {
+                // Winners of one image more than there are gradients; the shares stand behind them.
+                let winners = (count + 1) * step.shape.iter().product::<usize>();
+                let kept = kept[id].split_at(winners);
+                pool::max_backward_between(window, source, kept, target, accumulate, threads);
             }
+            Operation::MaxPool(window) => pool::max_backward(window, source, &kept[id], target, accumulate, threads),
             Operation::AvgPool { window, count_padding } => {
-                for image in 0..count {
-                    let (source, target) = (source.image(image), target.image(image));
-                    pool::average_backward((window, *count_padding), source, target, accumulate, threads);
-                }
+                pool::average_backward((window, *count_padding), source, target, accumulate, threads);
             }
-            Operation::GlobalAvgPool => {
-                for image in 0..count {
-                    pool::global_backward(source.image(image), target.image(image), accumulate, threads);
-                }
-            }
+            Operation::GlobalAvgPool => pool::global_backward(source, target, accumulate, threads),
             Operation::Concat | Operation::Preprocess(_) => {}
         }
     }
@@ -299,11 +336,12 @@ impl<T: Real> Job<'_, T> {
         &self,
         (convolution, place): (&Convolution<T>, &Placement),
         (own, images): (&mut [T], usize),
-        bits: Option<Bits>,
+        gate: Option<Gate>,
         slots: &mut [Vec<T>],
     ) {
-        if let Some(bits) = bits {
-            through_relu(target(own, &place.gradient, images), place.gradient.channels, bits, self.threads);
+        let channels = place.gradient.channels;
+        if let Some(gate) = gate {
+            through_relu(target(own, &place.gradient, images), channels, gate, self.threads);
         }
         let Some(shortcut) = convolution.residual else { return };
         if place.residual == ResidualGradient::Aliased {

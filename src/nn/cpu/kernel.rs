@@ -26,6 +26,43 @@ pub struct BitsMut<'a> {
     pub stride: usize,
 }
 
+/// Slopes of a ReLU between two points of a path, pixel after pixel: a byte for each channel, 255 for a slope of 1.
+/// `data` begins with channel 0 of pixel 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Slopes<'a> {
+    pub data: &'a [u8],
+    /// Bytes between two pixels.
+    pub stride: usize,
+}
+
+/// The same, to be written.
+#[derive(Debug)]
+pub struct SlopesMut<'a> {
+    pub data: &'a mut [u8],
+    /// Bytes between two pixels.
+    pub stride: usize,
+}
+
+/// What a gradient goes through on its way back over a ReLU.
+#[derive(Clone, Copy, Debug)]
+pub enum Gate<'a> {
+    /// At one point: through or not.
+    Bits(Bits<'a>),
+    /// Between two points: the share of the way on which it is through.
+    Slopes(Slopes<'a>),
+}
+
+/// What a convolution does with its ReLU, if it has one.
+#[derive(Debug)]
+pub enum Relu<'a> {
+    /// Applies it.
+    Apply,
+    /// Applies it and keeps the bits.
+    Keep(BitsMut<'a>),
+    /// Applies it and keeps its slopes between each image and the next.
+    Between(SlopesMut<'a>),
+}
+
 /// Bytes of the bits of a pixel.
 pub fn mask_bytes(channels: usize) -> usize {
     channels.div_ceil(lanes::MASK)
@@ -65,6 +102,11 @@ pub struct Target<'a, T> {
 }
 
 impl<T> Target<'_, T> {
+    /// All of them, for a while.
+    pub fn all(&mut self) -> Target<'_, T> {
+        Target { data: &mut *self.data, ..*self }
+    }
+
     /// One of the images alone.
     pub fn image(&mut self, image: usize) -> Target<'_, T> {
         let length = self.size[0] * self.size[1] * self.stride;
@@ -105,21 +147,11 @@ pub type Workers<'a, T> = (Threads, &'a Spares<Buffers<T>>);
 
 /// A convolution, ready to run.
 pub trait Forward<T: Clone>: Debug + Send + Sync {
-    /// `target = relu(conv(source) + bias + residual)`, image by image; `bits` gets those of the ReLU.
-    fn run(
-        &self,
-        source: Source<T>,
-        target: Target<T>,
-        residual: Residual<T>,
-        bits: Option<BitsMut>,
-        workers: Workers<T>,
-    );
+    /// `target = relu(conv(source) + bias + residual)`, image by image.
+    fn run(&self, source: Source<T>, target: Target<T>, residual: Residual<T>, relu: Relu, workers: Workers<T>);
 
-    /// Whether [`Forward::kernel`] can be had.
-    fn has_kernel(&self) -> bool;
-
-    /// The kernel that it was made of, `[height, width, in, out]`, if it can be had again.
-    fn kernel(&self) -> Option<Cow<'_, [T]>>;
+    /// The kernel that it was made of, `[height, width, in, out]`: the same numbers, or as near as f32 has kept them.
+    fn kernel(&self) -> Cow<'_, [T]>;
 
     /// Takes another kernel and bias of the same shapes, in the memory of the old ones.
     fn update(&mut self, kernel: &[T], bias: &[T]);
@@ -128,8 +160,8 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
 /// A convolution's gradient by its input, ready to run.
 pub trait Backward<T>: Debug + Send + Sync {
     /// The gradient by the input (into `target`, or added to it) from that by the output (`source`, already through its
-    /// ReLU). With `bits` the sum then goes through the ReLU that the input came out of.
-    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, bits: Option<Bits>, workers: Workers<T>);
+    /// ReLU). With a `gate` the sum then goes through the ReLU that the input came out of.
+    fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, gate: Option<Gate>, workers: Workers<T>);
 
     /// Takes another kernel of the same shape, `[height, width, in, out]`; `spare` is there to be written to.
     fn update(&mut self, kernel: &[T], spare: &mut Vec<T>);
@@ -160,20 +192,26 @@ impl Sweep {
         Self { kernel, stride, origin: [-(padding.top as isize), -(padding.left as isize)], grid }
     }
 
-    /// Image, row and column of an output pixel, counted through all images.
-    pub fn place(&self, pixel: usize) -> [usize; 3] {
+    /// Image, row and column of an output pixel, where each pixel of `together` images is counted before their next one.
+    pub fn place(&self, place: usize, together: usize) -> [usize; 3] {
         let [height, width] = self.grid;
-        [pixel / (height * width), pixel / width % height, pixel % width]
+        let (pixel, image) = (place / together, place % together);
+        [pixel / (height * width) * together + image, pixel / width % height, pixel % width]
     }
 }
 
-/// Nought wherever a ReLU had cut off: the gradient before it, from that after it.
-pub fn through_relu<T: Real>(target: Target<T>, channels: usize, bits: Bits, threads: Threads) {
+/// The gradient before a ReLU, from that after it.
+pub fn through_relu<T: Real>(target: Target<T>, channels: usize, gate: Gate, threads: Threads) {
     let Target { data, stride, size: [_, width], .. } = target;
+    let (kept, apart) = match gate {
+        Gate::Bits(Bits { data, stride }) | Gate::Slopes(Slopes { data, stride }) => (data, stride),
+    };
     threads.chunks(data, width * stride, |row, line| {
-        let bits = bits.data[row * width * bits.stride..].chunks(bits.stride);
-        for (pixel, bits) in line.chunks_mut(stride).zip(bits) {
-            lanes::apply_mask(&mut pixel[..channels], bits);
+        for (pixel, kept) in line.chunks_mut(stride).zip(kept[row * width * apart..].chunks(apart)) {
+            match gate {
+                Gate::Bits(_) => lanes::apply_mask(&mut pixel[..channels], kept),
+                Gate::Slopes(_) => lanes::apply_slopes(&mut pixel[..channels], kept),
+            }
         }
     });
 }

@@ -97,6 +97,39 @@ lanes! {
 }
 
 lanes! {
+    /// `row *= slope`, of 255.
+    pub fn apply_slopes<T>(row: &mut [T], slopes: &[u8]) {
+        let whole = T::from_f64(1.0 / f64::from(u8::MAX));
+        for (value, slope) in row.iter_mut().zip(slopes) {
+            *value = *value * (T::from_byte(*slope) * whole);
+        }
+    }
+}
+
+lanes! {
+    /// A ReLU's slope from one number to the other, of 255: the share of the way on which what it sees is above nought; for
+    /// numbers that are one, the slope there. Then `from = relu(from)`.
+    pub fn take_slopes<T>(from: &mut [T], to: &[T], slopes: &mut [u8]) {
+        let whole = T::from_f64(f64::from(u8::MAX));
+        for ((from, to), slope) in from.iter_mut().zip(to).zip(slopes) {
+            let (low, high) = if *from < *to { (*from, *to) } else { (*to, *from) };
+            let share = if low > T::ZERO { T::ONE } else if high > T::ZERO { high / (high - low) } else { T::ZERO };
+            *slope = T::to_byte(share * whole);
+            *from = if *from > T::ZERO { *from } else { T::ZERO };
+        }
+    }
+}
+
+lanes! {
+    /// `row = max(row, 0)`.
+    pub fn relu<T>(row: &mut [T]) {
+        for value in row {
+            *value = if *value > T::ZERO { *value } else { T::ZERO };
+        }
+    }
+}
+
+lanes! {
     /// `best = max(best, row)`.
     pub fn maximum<T>(best: &mut [T], row: &[T]) {
         for (best, value) in best.iter_mut().zip(row) {
@@ -112,6 +145,20 @@ lanes! {
             let won = *value > *best;
             *best = if won { *value } else { *best };
             *argument = if won { tap } else { *argument };
+        }
+    }
+}
+
+lanes! {
+    /// `row += gradient * share` where `tap` had won first, and `gradient * (1 - share)` where it won then; shares are of 255.
+    pub fn add_shares<T>(row: &mut [T], gradient: &[T], winners: [&[u8]; 2], shares: &[u8], tap: u8) {
+        let whole = T::from_f64(1.0 / f64::from(u8::MAX));
+        let [first, then] = winners;
+        for ((((value, gradient), first), then), share) in row.iter_mut().zip(gradient).zip(first).zip(then).zip(shares) {
+            let share = T::from_byte(*share) * whole;
+            let early = if *first == tap { share } else { T::ZERO };
+            let late = if *then == tap { T::ONE - share } else { T::ZERO };
+            *value += *gradient * (early + late);
         }
     }
 }

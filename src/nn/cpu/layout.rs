@@ -5,7 +5,6 @@
 //! afterwards. A slot is used again as soon as its last reader has run, so that the memory of an image is that of the
 //! widest place in the network and not of its length.
 
-use super::kernel::mask_bytes;
 use super::lanes::MASK;
 use crate::nn::NnError;
 use crate::nn::plan::{Convolution, Operation, Step, StepId};
@@ -104,21 +103,21 @@ pub struct Placement {
     pub accumulate: bool,
     /// What happens to the gradient of the residual.
     pub residual: ResidualGradient,
-    /// Where the bits of its ReLU lie, if it has one.
-    pub bits: BitsPlace,
+    /// Where the bits or slopes of its ReLU lie, if it has one.
+    pub gate: GatePlace,
     /// Whether the gradient of its (first) input is complete after this step, so that it can go through the input's ReLU.
     pub completes: bool,
 }
 
-/// Where bits lie: those of a concatenation's parts side by side, as their values do.
+/// Where bits and slopes lie: those of a concatenation's parts side by side, as their values do.
 #[derive(Clone, Copy, Debug)]
-pub struct BitsPlace {
+pub struct GatePlace {
     /// The step that keeps them.
     pub holder: StepId,
-    /// The first byte of a pixel.
-    pub offset: usize,
-    /// Bytes between two pixels.
-    pub stride: usize,
+    /// The first channel.
+    pub channel: usize,
+    /// Channels of a pixel.
+    pub channels: usize,
     /// Whether the gradient of the step's value has been through them when its turn comes.
     pub passed: bool,
 }
@@ -170,7 +169,7 @@ impl Layout {
                     in_place,
                     accumulate: gradient.accumulate,
                     residual: gradient.residual,
-                    bits: bits(steps, roots, step, completing[root].is_some()),
+                    gate: gate(steps, roots, step, completing[root].is_some()),
                     completes: steps[step].inputs().first().is_some_and(|&input| completing[input] == Some(step)),
                 }
             })
@@ -233,12 +232,12 @@ fn reads(step: &impl Linked) -> impl Iterator<Item = StepId> {
 }
 
 /// Where the bits of a step's ReLU lie: side by side in a concatenation, if every part begins with a whole byte.
-fn bits(steps: &[impl Linked], roots: &Roots, id: StepId, passed: bool) -> BitsPlace {
+fn gate(steps: &[impl Linked], roots: &Roots, id: StepId, passed: bool) -> GatePlace {
     let (root, channel) = roots.of[id];
     if together(roots, root) {
-        BitsPlace { holder: root, offset: channel / MASK, stride: mask_bytes(steps[root].shape()[2]), passed }
+        GatePlace { holder: root, channel, channels: steps[root].shape()[2], passed }
     } else {
-        BitsPlace { holder: id, offset: 0, stride: mask_bytes(steps[id].shape()[2]), passed }
+        GatePlace { holder: id, channel: 0, channels: steps[id].shape()[2], passed }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pools of one image forward, and their gradients by the input. Gradients are gathered, not scattered: each input pixel asks the
+//! Pools of images forward, and their gradients by the input. Gradients are gathered, not scattered: each input pixel asks the
 //! windows that cover it, so that lines can be worked on at the same time.
 
 use std::ops::Range;
@@ -28,57 +28,105 @@ fn axes(window: &Window) -> [(usize, usize, usize); 2] {
 }
 
 impl<'a, T> Source<'a, T> {
-    fn pixel(&self, y: usize, x: usize) -> &'a [T] {
-        let start = (y * self.size[1] + x) * self.stride;
+    fn pixel(&self, [image, y, x]: [usize; 3]) -> &'a [T] {
+        let start = ((image * self.size[0] + y) * self.size[1] + x) * self.stride;
         &self.data[start..start + self.channels]
     }
 }
 
-/// Calls `work` with each pixel of the target: row, column, channels.
+/// Calls `work` with each pixel of the target: image, row and column, and channels.
 fn each_pixel<T: Real>(
-    target: Target<T>,
+    Target { data, stride, size, .. }: Target<T>,
     channels: usize,
     threads: Threads,
-    work: impl Fn(usize, usize, &mut [T]) + Sync + Send,
+    work: impl Fn([usize; 3], &mut [T]) + Sync + Send,
 ) {
-    let Target { data, stride, size, .. } = target;
-    threads.chunks(data, size[1] * stride, |y, line| {
-        for (x, pixel) in line.chunks_mut(stride).enumerate() {
-            work(y, x, &mut pixel[..channels]);
+    threads.chunks(data, size[1] * stride, |line, pixels| {
+        for (x, pixel) in pixels.chunks_mut(stride).enumerate() {
+            work([line / size[0], line % size[0], x], &mut pixel[..channels]);
         }
     });
 }
 
-/// Which tap of its window each output of a max pool came from, `[pixels, channels]`: at most 256 taps.
+/// Which tap of its window each output of a max pool came from, `[images, pixels, channels]`: at most 256 taps.
 pub type Arguments = [u8];
 
 /// Max pool; the first of equals wins, padding never does.
 pub fn max_forward<T: Real>(window: &Window, source: Source<T>, target: Target<T>, threads: Threads) {
     let [rows, columns] = axes(window);
-    each_pixel(target, source.channels, threads, |y, x, pixel| {
+    each_pixel(target, source.channels, threads, |[image, y, x], pixel| {
         pixel.fill(T::LEAST);
         for (ky, kx) in grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])) {
-            lanes::maximum(pixel, source.pixel(y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2));
+            let seen = [image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2];
+            lanes::maximum(pixel, source.pixel(seen));
         }
     });
 }
 
 /// Max pool that keeps which tap won.
-pub fn max_forward_with<T: Real>(window: &Window, source: Source<T>, target: Target<T>, arguments: &mut Arguments) {
-    let [rows, columns] = axes(window);
-    let (Target { data, stride, size, .. }, channels) = (target, source.channels);
-    for ((place, pixel), argument) in data.chunks_mut(stride).enumerate().zip(arguments.chunks_exact_mut(channels)) {
-        let (y, x) = (place / size[1], place % size[1]);
-        let pixel = &mut pixel[..channels];
-        pixel.fill(T::LEAST);
-        for (ky, kx) in grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])) {
-            let value = source.pixel(y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2);
-            lanes::maximum_with(pixel, argument, value, (ky * columns.0 + kx) as u8);
+pub fn max_forward_with<T: Real>(
+    window: &Window,
+    source: Source<T>,
+    Target { data, stride, size, .. }: Target<T>,
+    arguments: &mut Arguments,
+    threads: Threads,
+) {
+    let ([rows, columns], channels) = (axes(window), source.channels);
+    threads.pairs((data, size[1] * stride), (arguments, size[1] * channels), |line, pixels, arguments| {
+        let (image, y) = (line / size[0], line % size[0]);
+        let pixels = pixels.chunks_mut(stride).zip(arguments.chunks_exact_mut(channels));
+        for (x, (pixel, argument)) in pixels.enumerate() {
+            let pixel = &mut pixel[..channels];
+            pixel.fill(T::LEAST);
+            for (ky, kx) in grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])) {
+                let seen = [image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2];
+                lanes::maximum_with(pixel, argument, source.pixel(seen), (ky * columns.0 + kx) as u8);
+            }
         }
-    }
+    });
 }
 
-/// The gradient of a max pool by its input, `source` being that by its output.
+/// How a max pool's slope between each image and the next, which are points of a path, is shared between the winners at both, each
+/// output: the share of the first, of 255. On a straight line from one to the other the lead changes where the first one's is
+/// used up. `output` is height and width of the outputs.
+pub fn max_shares<T: Real>(
+    window: &Window,
+    source: Source<T>,
+    output: [usize; 2],
+    winners: &Arguments,
+    shares: &mut [u8],
+    threads: Threads,
+) {
+    let ([rows, columns], channels) = (axes(window), source.channels);
+    let image_size = output[0] * output[1] * channels;
+    threads.chunks(shares, output[1] * channels, |line, shares| {
+        let (image, y) = (line / output[0], line % output[0]);
+        let start = line * output[1] * channels;
+        let winners = [start, start + image_size].map(|start| &winners[start..start + shares.len()]);
+        for (place, share) in shares.iter_mut().enumerate() {
+            let [first, then] = winners.map(|winners| winners[place]);
+            let value = |end: usize, tap: u8| {
+                let (ky, kx) = (usize::from(tap) / columns.0, usize::from(tap) % columns.0);
+                let x = place / channels * columns.1 + kx - columns.2;
+                source.pixel([image + end, y * rows.1 + ky - rows.2, x])[place % channels]
+            };
+            *share = if first == then {
+                u8::MAX
+            } else {
+                share_of_first(value(0, first) - value(0, then), value(1, then) - value(1, first))
+            };
+        }
+    });
+}
+
+/// The share of the first winner, of 255, from its lead at the start and the other's at the end.
+fn share_of_first<T: Real>(before: T, after: T) -> u8 {
+    let sum = before + after;
+    let part = if sum > T::ZERO { before / sum } else { T::from_f64(0.5) };
+    T::to_byte(part * T::from_byte(u8::MAX))
+}
+
+/// The gradient of a max pool by its input, `source` being that by its output; `arguments` are those of the same images.
 pub fn max_backward<T: Real>(
     window: &Window,
     source: Source<T>,
@@ -87,16 +135,46 @@ pub fn max_backward<T: Real>(
     accumulate: bool,
     threads: Threads,
 ) {
-    let [rows, columns] = axes(window);
-    let channels = source.channels;
-    each_pixel(target, channels, threads, |y, x, pixel| {
+    from_windows(window, source, (target, accumulate), threads, |pixel, gradient, outputs, tap| {
+        lanes::add_where(pixel, gradient, &arguments[outputs], tap);
+    });
+}
+
+/// The gradient of a max pool by its input between each point of a path and the next, from the winners at all points and their
+/// shares.
+pub fn max_backward_between<T: Real>(
+    window: &Window,
+    source: Source<T>,
+    (winners, shares): (&Arguments, &[u8]),
+    target: Target<T>,
+    accumulate: bool,
+    threads: Threads,
+) {
+    let then = &winners[source.size[0] * source.size[1] * source.channels..];
+    from_windows(window, source, (target, accumulate), threads, |pixel, gradient, outputs, tap| {
+        let winners = [&winners[outputs.clone()], &then[outputs.clone()]];
+        lanes::add_shares(pixel, gradient, winners, &shares[outputs], tap);
+    });
+}
+
+/// Calls `add` for each pixel of the target and each window that covers it: the pixel, the window's gradient, where its outputs
+/// are among all, and which of its taps the pixel is.
+fn from_windows<T: Real>(
+    window: &Window,
+    source: Source<T>,
+    (target, accumulate): (Target<T>, bool),
+    threads: Threads,
+    add: impl Fn(&mut [T], &[T], Range<usize>, u8) + Sync + Send,
+) {
+    let ([rows, columns], channels) = (axes(window), source.channels);
+    each_pixel(target, channels, threads, |[image, y, x], pixel| {
         if !accumulate {
             pixel.fill(T::ZERO);
         }
         for (oy, ox) in grid(covering(y, rows, source.size[0]), covering(x, columns, source.size[1])) {
             let tap = (y + rows.2 - oy * rows.1) * columns.0 + (x + columns.2 - ox * columns.1);
-            let start = (oy * source.size[1] + ox) * channels;
-            lanes::add_where(pixel, source.pixel(oy, ox), &arguments[start..start + channels], tap as u8);
+            let start = ((image * source.size[0] + oy) * source.size[1] + ox) * channels;
+            add(pixel, source.pixel([image, oy, ox]), start..start + channels, tap as u8);
         }
     });
 }
@@ -120,10 +198,10 @@ pub fn average_forward<T: Real>(
     threads: Threads,
 ) {
     let [rows, columns] = axes(window);
-    each_pixel(target, source.channels, threads, |y, x, pixel| {
+    each_pixel(target, source.channels, threads, |[image, y, x], pixel| {
         pixel.fill(T::ZERO);
         for (ky, kx) in grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])) {
-            lanes::add(pixel, source.pixel(y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2));
+            lanes::add(pixel, source.pixel([image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2]));
         }
         lanes::scale(pixel, share(window, count_padding, source.size, y, x));
     });
@@ -139,35 +217,36 @@ pub fn average_backward<T: Real>(
 ) {
     let [rows, columns] = axes(window);
     let size = target.size;
-    each_pixel(target, source.channels, threads, |y, x, pixel| {
+    each_pixel(target, source.channels, threads, |[image, y, x], pixel| {
         if !accumulate {
             pixel.fill(T::ZERO);
         }
         for (oy, ox) in grid(covering(y, rows, source.size[0]), covering(x, columns, source.size[1])) {
-            lanes::add_scaled(pixel, source.pixel(oy, ox), share(window, count_padding, size, oy, ox));
+            lanes::add_scaled(pixel, source.pixel([image, oy, ox]), share(window, count_padding, size, oy, ox));
         }
     });
 }
 
 /// The mean over all pixels.
-pub fn global_forward<T: Real>(source: Source<T>, Target { data, .. }: Target<T>) {
-    let pixels = source.size[0] * source.size[1];
-    let target = &mut data[..source.channels];
-    target.fill(T::ZERO);
-    for (y, x) in grid(0..source.size[0], 0..source.size[1]) {
-        lanes::add(target, source.pixel(y, x));
-    }
-    lanes::scale(target, T::from_f64(1.0 / pixels as f64));
+pub fn global_forward<T: Real>(source: Source<T>, target: Target<T>, threads: Threads) {
+    let share = T::from_f64(1.0 / (source.size[0] * source.size[1]) as f64);
+    each_pixel(target, source.channels, threads, |[image, ..], pixel| {
+        pixel.fill(T::ZERO);
+        for (y, x) in grid(0..source.size[0], 0..source.size[1]) {
+            lanes::add(pixel, source.pixel([image, y, x]));
+        }
+        lanes::scale(pixel, share);
+    });
 }
 
 /// The gradient of the mean over all pixels.
 pub fn global_backward<T: Real>(source: Source<T>, target: Target<T>, accumulate: bool, threads: Threads) {
     let share = T::from_f64(1.0 / (target.size[0] * target.size[1]) as f64);
-    each_pixel(target, source.channels, threads, |_, _, pixel| {
+    each_pixel(target, source.channels, threads, |[image, ..], pixel| {
         if !accumulate {
             pixel.fill(T::ZERO);
         }
-        lanes::add_scaled(pixel, source.pixel(0, 0), share);
+        lanes::add_scaled(pixel, source.pixel([image, 0, 0]), share);
     });
 }
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
 use super::CpuExecutor;
-use super::kernel::{Backward, BitsMut, Forward, Residual, Source, Target, WeightGradient, mask_bytes};
+use super::kernel::{Backward, BitsMut, Forward, Relu, Residual, Source, Target, WeightGradient, mask_bytes};
 use super::layout::Layout;
 use super::parallel::{Spares, Threads};
 use super::turned::Turned;
@@ -15,7 +16,7 @@ use super::{pool, portable};
 use crate::nn::graph::{Affine, Graph, Padding, Variant, Window};
 use crate::nn::plan::{Convolution, Operation, Plan, Step};
 use crate::nn::real::Real;
-use crate::nn::{At, Executor, Network, SIDE};
+use crate::nn::{At, Executor, Network, NnError, SIDE, Secants};
 
 mod every_path;
 pub mod flips;
@@ -195,7 +196,7 @@ proptest! {
         let ours = into_wider((1, size), outputs, 0.5, |target| {
             let workers = (Threads(case.threads), &Spares::default());
             let bits = BitsMut { data: &mut mask, stride: mask_bytes(outputs) };
-            convolution.run(case.source(&image), target, residual, Some(bits), workers);
+            convolution.run(case.source(&image), target, residual, Relu::Keep(bits), workers);
         });
         close(&ours, &expected, 1e-12)?;
         for (place, value) in expected.iter().enumerate().filter(|_| relu) {
@@ -220,7 +221,7 @@ proptest! {
         check_gradient(&case, &gradient, if accumulate { before } else { 0.0 }, |image| {
             let workers = (Threads(1), &Spares::default());
             let value = into_wider((1, size), outputs, 0.0, |target| {
-                convolution.run(case.source(image), target, Residual::None, None, workers);
+                convolution.run(case.source(image), target, Residual::None, Relu::Apply, workers);
             });
             dot(&weights, &value)
         })?;
@@ -235,7 +236,7 @@ proptest! {
         });
         let mut arguments = vec![0; size[0] * size[1] * channels];
         let kept = into_wider((1, size), channels, 0.0, |target| {
-            pool::max_forward_with(&case.window, case.source(&image), target, &mut arguments);
+            pool::max_forward_with(&case.window, case.source(&image), target, &mut arguments, threads);
         });
         let mut expected = Vec::new();
         for place in 0..kept.len() {
@@ -269,7 +270,7 @@ proptest! {
         // What is linear has the same slope everywhere: one long step is as exact as a short one.
         let value = |convolution: &Convolution<f64>| {
             dot(&weights, &into_wider((images, size), outputs, 0.5, |target| {
-                convolution.run(source, target, Residual::None, None, workers);
+                convolution.run(source, target, Residual::None, Relu::Apply, workers);
             }))
         };
         for (place, slope) in kernel.iter().enumerate() {
@@ -318,7 +319,7 @@ proptest! {
     fn a_global_average_and_its_gradient(case in case(), accumulate: bool) {
         let channels = case.channels[0];
         let run = |image: &[f64]| into_wider((1, [1, 1]), channels, 0.5, |target| {
-            pool::global_forward(case.source(image), target);
+            pool::global_forward(case.source(image), target, Threads(case.threads));
         });
         let weights = numbers(case.seed ^ 4, channels);
         let gradient = into_wider((1, case.size), channels, 0.25, |target| {
@@ -368,9 +369,85 @@ proptest! {
     }
 }
 
-/// What the documentation says of memory: per thread, for the networks as they are used.
+/// How far a secant's gradient times the step is from the change of the logits by the cotangent, of the sum of all parts.
+fn off<T: Real>(points: &[T], secants: &Secants<T>, classes: usize, cotangent: &[f64]) -> f64 {
+    let row = points.len() / (secants.logits.len() / classes);
+    let pairs = points.chunks_exact(row).zip(points.chunks_exact(row).skip(1));
+    let logits = secants.logits.chunks_exact(classes).zip(secants.logits.chunks_exact(classes).skip(1));
+    let each =
+        pairs.zip(logits).zip(secants.gradient.chunks_exact(row)).map(|(((from, to), (before, after)), gradient)| {
+            let parts = from.iter().zip(to).zip(gradient).map(|((a, b), g)| (b.to_f64() - a.to_f64()) * g.to_f64());
+            let (sum, mass) = parts.fold((0.0, 0.0), |(sum, mass), part| (sum + part, mass + part.abs()));
+            let change: f64 = before.iter().zip(after).zip(cotangent).map(|((a, b), c)| (b - a) * c).sum();
+            (sum - change).abs() / mass.max(1e-300)
+        });
+    each.fold(0.0, f64::max)
+}
+
+/// Points of a straight line between two images.
+fn path<T: Real>(from: &[f64], to: &[f64], count: usize) -> Vec<T> {
+    let at = |point: usize| {
+        let share = point as f64 / (count - 1) as f64;
+        from.iter().zip(to).map(move |(a, b)| T::from_f64(a + (b - a) * share))
+    };
+    (0..count).flat_map(at).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// However many points a path has and however they are cut into groups.
+    #[test]
+    fn secants_explain_the_whole_change(side in 5usize..10, points in 2usize..13, threads in 1usize..4, seed: u64) {
+        let mut executor = CpuExecutor::new(Arc::new(small_network(side, seed)), 4).unwrap();
+        let [from, to] = [seed, seed ^ 9].map(|seed| -> Vec<f64> {
+            numbers(seed, side * side * 3).into_iter().map(f64::abs).collect()
+        });
+        let points: Vec<f64> = path(&from, &to, points);
+        let cotangent = [1.0, -0.5, 0.25];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let secants = pool.install(|| executor.secants(&points, &|_, _| cotangent.to_vec(), &|| false)).unwrap();
+        prop_assert_eq!(&secants.logits, &executor.logits(&points).unwrap());
+        // Slopes are bytes.
+        let off = off(&points, &secants, 3, &cotangent);
+        prop_assert!(off < 2e-3, "{}", off);
+    }
+
+    /// Between points that are one a secant is the gradient.
+    #[test]
+    fn a_secant_of_no_length_is_the_gradient(side in 5usize..10, seed: u64) {
+        let mut executor = CpuExecutor::new(Arc::new(small_network(side, seed)), 4).unwrap();
+        let image: Vec<f64> = numbers(seed, side * side * 3).into_iter().map(f64::abs).collect();
+        let cotangent = [1.0, -0.5, 0.25];
+        let gradient = executor.value_and_gradient(&image, At::Input, &|_| (0.0, cotangent.to_vec())).unwrap();
+        let twice = [&*image, &image].concat();
+        let secants = executor.secants(&twice, &|_, _| cotangent.to_vec(), &|| false).unwrap();
+        close(&secants.gradient, &gradient.gradient, 1e-12)?;
+        // And what ran before in the same memory does not matter.
+        let again = executor.value_and_gradient(&image, At::Input, &|_| (0.0, cotangent.to_vec())).unwrap();
+        prop_assert_eq!(again.gradient, gradient.gradient);
+    }
+
+    /// Whenever it is interrupted it says so, and what is left behind does not matter.
+    #[test]
+    fn an_interrupted_pass_leaves_nothing_behind(side in 5usize..10, after in 0usize..60, seed: u64) {
+        let mut executor = CpuExecutor::new(Arc::new(small_network(side, seed)), 4).unwrap();
+        let [from, to] = [seed, seed ^ 9].map(|seed| -> Vec<f64> {
+            numbers(seed, side * side * 3).into_iter().map(f64::abs).collect()
+        });
+        let points: Vec<f64> = path(&from, &to, 4);
+        let between = |_: &[f64], _: &[f64]| vec![1.0, -0.5, 0.25];
+        let whole = executor.secants(&points, &between, &|| false).unwrap();
+        let asked = AtomicUsize::new(0);
+        let interrupted = executor.secants(&points, &between, &|| asked.fetch_add(1, Ordering::Relaxed) >= after);
+        prop_assert_eq!(matches!(interrupted, Err(NnError::Interrupted)), asked.into_inner() > after);
+        prop_assert_eq!(executor.secants(&points, &between, &|| false).unwrap().gradient, whole.gradient);
+    }
+}
+
+/// What the documentation says of memory: per image, for the networks as they are used.
 #[test]
-fn an_image_takes_at_most_20_mib() {
+fn an_image_takes_no_more_than_is_said() {
     for network in Network::ALL {
         let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
         let sizes: HashMap<String, usize> =
@@ -378,13 +455,14 @@ fn an_image_takes_at_most_20_mib() {
         let plan = Plan::<f32>::new(&graph, &|name| Some(vec![1.0; *sizes.get(name)?])).unwrap();
         let slots = 4 * Layout::new(&plan.steps).unwrap().slots.iter().sum::<usize>();
         let kept = plan.steps.iter().map(|step| match &step.operation {
-            Operation::Convolution(convolution) if convolution.relu => step.shape.iter().product::<usize>() / 8,
-            Operation::MaxPool(_) => step.shape.iter().product(),
-            _ => 0,
+            Operation::Convolution(convolution) if convolution.relu => [step.shape.iter().product::<usize>(), 0],
+            Operation::MaxPool(_) => [0, step.shape.iter().product()],
+            _ => [0, 0],
         });
-        let kept: usize = kept.sum();
-        println!("{network:?}: slots {slots} bytes, kept {kept}");
-        assert!(slots + kept <= 20 << 20, "{network:?}: {slots} and {kept} bytes");
+        let [relus, maxima] = kept.fold([0, 0], |sum, kept| [sum[0] + kept[0], sum[1] + kept[1]]);
+        let (bits, slopes) = (relus / 8 + maxima, relus + 2 * maxima);
+        println!("{network:?}: slots {slots} bytes, kept {bits}, or {slopes} between two points");
+        assert!(slots + bits <= 20 << 20 && slopes <= 26 << 20, "{network:?}: {slots}, {bits} and {slopes} bytes");
     }
 }
 

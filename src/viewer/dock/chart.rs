@@ -1,4 +1,4 @@
-//! How the map's change has fallen with the gradients taken, on logarithmic axes, with the tolerance asked for.
+//! How the estimated error of the map has fallen with the gradients taken, on logarithmic axes, with the tolerance asked for.
 
 use egui::{Align2, Pos2, Rect, Role, Shape, Stroke, pos2};
 
@@ -23,8 +23,8 @@ impl Axes {
             [low.ln(), high.max(low * least).ln()]
         };
         let mut gradients = history.iter().map(|refinement| refinement.gradient_evaluations as f64);
-        // A decade and a half of change, four doublings of gradients at least: the line starts at the left and grows.
-        Self { plot, x: range(&mut gradients, 16.0), y: range(&mut changes(), 30.0) }
+        // A decade and a half of change, two doublings of gradients at least: the line starts at the left and grows.
+        Self { plot, x: range(&mut gradients, 4.0), y: range(&mut changes(), 30.0) }
     }
 
     fn at(&self, gradients: f64, change: f64) -> Pos2 {
@@ -64,7 +64,7 @@ pub fn show(section: &Section<'_>, area: Rect, history: &[Refinement], tolerance
     }
     labels(section, &axes, &history, area.right() - label.size().x - dock::DASH);
     let description = format!(
-        "Change of the map: {} at {} gradients, {} at {} gradients, {} asked",
+        "Estimated error of the map: {} at {} gradients, {} at {} gradients, {} asked",
         words::share(first.map_change),
         first.gradient_evaluations,
         words::share(last.map_change),

@@ -69,8 +69,8 @@ fn standing(map: &Map, input: &Input<'_>) -> (String, Tone) {
             (format!("stopped at {gradients} gradients, not converged"), Tone::Plain)
         };
     }
-    let left = input.elapsed.and_then(|elapsed| words::remaining(attribution, input.stop, elapsed));
-    let words = left.map_or("refining".to_owned(), |left| format!("refining, {} to go", words::duration(left)));
+    let left = input.elapsed.and_then(|elapsed| words::remaining(attribution, elapsed));
+    let words = left.map_or("refining".to_owned(), |left| format!("next map in {}", words::duration(left)));
     (words, Tone::Quiet)
 }
 
@@ -99,8 +99,11 @@ fn evidence(map: &Map, stop: Stop) -> [Line; 4] {
     [change(attribution, stop), completeness(attribution), rim, taken]
 }
 
+/// The finest share that is told apart from nought.
+const FINEST: f64 = 0.001;
+
 fn change(attribution: &Attribution, stop: Stop) -> Line {
-    let what = "Last change of the map";
+    let what = "Estimated error of the map";
     let asked = format!("of {} asked", words::tolerance(stop.tolerance));
     match (attribution.method, attribution.map_change) {
         (Method::GradCam, _) => {
@@ -120,7 +123,7 @@ fn completeness(attribution: &Attribution) -> Line {
         None => Line { what, figure: "not defined".to_owned(), rest: String::new(), tone: Tone::Quiet },
         Some(error) => {
             let (word, tone) = if error <= COMPLETE { ("within", Tone::Holds) } else { ("off by", Tone::Plain) };
-            Line { what, figure: format!("{word} {}", words::share(error)), rest: String::new(), tone }
+            Line { what, figure: format!("{word} {}", words::share(error.max(FINEST))), rest: String::new(), tone }
         }
     }
 }

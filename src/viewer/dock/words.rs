@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::attribution::{Attribution, Stop};
+use crate::attribution::Attribution;
 use crate::grading::{Assessment, Verdict};
 use crate::nn::Network;
 use crate::session::NetworkState;
@@ -94,17 +94,10 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// How long until the map meets its tolerance (or its limit), guessed from how its change has fallen: a straight line through
-/// the last two refinements on logarithmic axes, and the pace so far. `None` where nothing can be guessed yet.
-pub fn remaining(map: &Attribution, stop: Stop, elapsed: Duration) -> Option<Duration> {
-    let [.., before, last] = map.history.as_slice() else { return None };
-    let [x0, x1] = [before, last].map(|refinement| (refinement.gradient_evaluations as f64).ln());
-    let [y0, y1] = [before, last].map(|refinement| refinement.map_change.ln());
-    let slope = (y1 - y0) / (x1 - x0);
-    let limit = stop.max_steps as f64;
-    let needed = if slope < 0.0 { (x1 + (stop.tolerance.ln() - y1) / slope).exp().min(limit) } else { limit };
+/// How long until the next map is there, at the pace so far; `None` where there is none to come.
+pub fn remaining(map: &Attribution, elapsed: Duration) -> Option<Duration> {
     let pace = map.seconds / map.gradient_evaluations.max(1) as f64;
-    let left = needed * pace - elapsed.as_secs_f64();
+    let left = map.next? as f64 * pace - elapsed.as_secs_f64();
     (left.is_finite() && left < 86_400.0).then(|| Duration::from_secs_f64(left.max(1.0)))
 }
 
@@ -121,7 +114,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::attribution::{Method, Refinement};
+    use crate::attribution::Method;
     use crate::grading::NetworkGrade;
 
     fn word(logits: [f64; 5]) -> Verdict {
@@ -170,8 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_follows_the_fall_of_the_change() {
-        let refined = |gradient_evaluations, map_change| Refinement { gradient_evaluations, map_change };
+    fn the_time_left_is_that_of_the_next_refinement() {
         let map = Attribution {
             method: Method::Ig,
             shape: [1, 1, 3],
@@ -183,18 +175,16 @@ mod tests {
             map_change: Some(0.04),
             converged: false,
             gradient_evaluations: 20,
-            history: vec![refined(10, 0.08), refined(20, 0.04)],
+            next: Some(40),
+            history: Vec::new(),
             mass_at_rim: 0.0,
             seconds: 4.0,
         };
-        // Halving with each doubling: 2 % at 40 gradients, 0.2 s each.
-        let left = remaining(&map, Stop::default(), Duration::from_secs(5)).expect("two refinements");
+        // 40 gradients, 0.2 s each.
+        let left = remaining(&map, Duration::from_secs(5)).expect("another one comes");
         assert!((left.as_secs_f64() - 3.0).abs() < 1e-9);
-        let rising = Attribution { history: vec![refined(10, 0.02), refined(20, 0.04)], ..map.clone() };
-        let left = remaining(&rising, Stop::default(), Duration::from_secs(5)).expect("the limit");
-        assert!((left.as_secs_f64() - (256.0 * 0.2 - 5.0)).abs() < 1e-9);
-        let early = Attribution { history: vec![refined(10, 0.08)], ..map };
-        assert_eq!(remaining(&early, Stop::default(), Duration::ZERO), None);
+        assert_eq!(remaining(&map, Duration::from_secs(50)), Some(Duration::from_secs(1)));
+        assert_eq!(remaining(&Attribution { next: None, ..map }, Duration::ZERO), None);
         assert_eq!(duration(Duration::from_millis(3200)), "4 s");
         assert_eq!(duration(Duration::from_secs(150)), "2 min");
     }

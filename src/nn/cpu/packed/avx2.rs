@@ -1,9 +1,12 @@
 //! 256-bit vectors with fused multiply-add: Intel since Haswell, AMD since Zen.
 
 use std::arch::x86_64::{
-    __m256, _CMP_GT_OQ, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_castsi256_ps,
-    _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_movemask_ps, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    __m256, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadl_epi64, _mm_packs_epi32, _mm_packus_epi16, _mm_prefetch,
+    _mm_storel_epi64, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_andnot_ps, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps,
+    _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
 };
 use std::ops::RangeInclusive;
 
@@ -37,6 +40,19 @@ impl Vector for Eight {
             let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
             let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits as i32), lanes), lanes);
             Self(_mm256_and_ps(self.0, _mm256_castsi256_ps(set)))
+        }
+        slopes(from: Self, to: Self, bytes: *mut u8) -> () {
+            let sign = _mm256_set1_ps(-0.0);
+            let above = _mm256_max_ps(_mm256_max_ps(from.0, to.0), _mm256_setzero_ps());
+            let way = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_sub_ps(to.0, from.0)), _mm256_set1_ps(f32::MIN_POSITIVE));
+            let share = _mm256_min_ps(_mm256_div_ps(above, way), _mm256_set1_ps(1.0));
+            let whole = _mm256_cvtps_epi32(_mm256_mul_ps(share, _mm256_set1_ps(255.0)));
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            _mm_storel_epi64(bytes.cast(), _mm_packus_epi16(words, words));
+        }
+        weigh(self: Self, bytes: *const u8) -> Self {
+            let bytes = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes.cast())));
+            Self(_mm256_mul_ps(self.0, _mm256_mul_ps(bytes, _mm256_set1_ps(1.0 / 255.0))))
         }
     }
 }

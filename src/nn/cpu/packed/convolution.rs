@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::direct::Direct;
-use super::image::{Fused, Output, View};
+use super::image::{Fused, Kept, Output, View};
 use super::scheme::Scheme;
 use super::vector::Engine;
 use super::winograd::Winograd;
 use crate::nn::cpu::kernel::{
-    Backward, Bits, BitsMut, Forward, Residual, Source, Sweep, Target, Workers, through_relu,
+    Backward, BitsMut, Forward, Gate, Relu, Residual, SlopesMut, Source, Sweep, Target, Workers, through_relu,
 };
 use crate::nn::cpu::parallel::{Shared, Threads, at_least};
 use crate::nn::cpu::turned::Turned;
@@ -81,7 +81,7 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         source: Source<f32>,
         Target { data, images, stride, size }: Target<f32>,
         residual: Residual<f32>,
-        bits: Option<BitsMut>,
+        relu: Relu,
         workers: Workers<f32>,
     ) {
         let add = matches!(residual, Residual::InPlace);
@@ -92,7 +92,11 @@ impl<E: Engine> Forward<f32> for Packed<E> {
                 Residual::None | Residual::InPlace => None,
             },
             relu: self.relu,
-            bits: bits.map(|BitsMut { data, stride }| Shared::new(data, stride)),
+            keep: match relu {
+                Relu::Apply => Kept::Nothing,
+                Relu::Keep(BitsMut { data, stride }) => Kept::Bits(Shared::new(data, stride)),
+                Relu::Between(SlopesMut { data, stride }) => Kept::Slopes(Shared::new(data, stride)),
+            },
             through: None,
         };
         let sweep = Sweep::new(self.window, size);
@@ -107,15 +111,11 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         }
     }
 
-    fn has_kernel(&self) -> bool {
-        matches!(self.product, Product::Direct(_))
-    }
-
-    fn kernel(&self) -> Option<Cow<'_, [f32]>> {
-        match &self.product {
-            Product::Direct(direct) => Some(Cow::Owned(direct.matrix())),
-            Product::Winograd(_) => None,
-        }
+    fn kernel(&self) -> Cow<'_, [f32]> {
+        Cow::Owned(match &self.product {
+            Product::Direct(direct) => direct.matrix(),
+            Product::Winograd(winograd) => winograd.matrix(),
+        })
     }
 
     fn update(&mut self, kernel: &[f32], bias: &[f32]) {
@@ -179,7 +179,7 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
         source: Source<f32>,
         target: Target<f32>,
         accumulate: bool,
-        bits: Option<Bits>,
+        gate: Option<Gate>,
         workers: Workers<f32>,
     ) {
         let Target { data, images, stride, size } = target;
@@ -189,7 +189,7 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
         }
         // Fused where each pixel is written once; else the whole image goes through the ReLU in the end.
         let fuses = !self.turned.leaves_gaps() && self.turned.groups.iter().all(|group| group.phases.len() == 1);
-        let fused = Fused { through: bits.filter(|_| fuses), ..Fused::default() };
+        let fused = Fused { through: gate.filter(|_| fuses), ..Fused::default() };
         for (group, product) in self.turned.groups.iter().zip(&self.groups) {
             let sweep = group.sweep(size, step);
             if sweep.grid.contains(&0) {
@@ -212,8 +212,8 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
                 });
             }
         }
-        if let Some(bits) = bits.filter(|_| !fuses) {
-            through_relu(Target { data, images, stride, size }, inputs, bits, workers.0);
+        if let Some(gate) = gate.filter(|_| !fuses) {
+            through_relu(Target { data, images, stride, size }, inputs, gate, workers.0);
         }
     }
 

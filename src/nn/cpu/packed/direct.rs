@@ -57,7 +57,7 @@ impl<E: Engine> Direct<E> {
         source.check();
         output.check(sweep, fused, self.panels.columns);
         let (pixels, panels) = (source.images * sweep.grid[0] * sweep.grid[1], self.panels.count());
-        let [height, width] = cut([pixels, panels], threads, *E::ROWS.end());
+        let [height, width] = cut([pixels, panels], threads, [*E::ROWS.end(), fused.together(source.images)]);
         let across = panels.div_ceil(width);
         threads.tasks(pixels.div_ceil(height) * across, |task| {
             let (row, column) = (task / across * height, task % across * width);
@@ -74,12 +74,13 @@ impl<E: Engine> Direct<E> {
         output: &Output,
         fused: &Fused,
         (pixels, panels): (Range<usize>, Range<usize>),
-        Workspace { offsets, places, .. }: &mut Workspace,
+        Workspace { offsets, places, former, .. }: &mut Workspace,
     ) {
         let rows = rows(pixels.len(), &E::ROWS);
-        look_up(source, sweep, pixels.clone(), rows, offsets);
+        let together = fused.together(source.images);
+        look_up((source, together), sweep, pixels.clone(), rows, offsets);
         places.clear();
-        places.extend(pixels.map(|pixel| output.place(sweep.place(pixel))));
+        places.extend(pixels.map(|pixel| output.place(sweep.place(pixel, together))));
         for (block, (depth, runs)) in self.runs.iter().enumerate() {
             let ends = [block == 0, block + 1 == self.runs.len()];
             for panel in panels.clone() {
@@ -92,7 +93,7 @@ impl<E: Engine> Direct<E> {
                     taps: self.taps,
                     rows,
                     places,
-                    columns: output.columns(fused, &self.bias, panel * E::COLUMNS, ends),
+                    columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former),
                 };
                 // SAFETY: `run` has checked what offsets and places reach; `runs` and `zeros` are those of the panels.
                 unsafe { self.engine.multiply(&strip) };
@@ -114,8 +115,8 @@ pub fn runs(block: Range<usize>, channels: usize) -> Vec<Run> {
     runs
 }
 
-/// Pixels and panels of a task, so that every thread has as much to do.
-fn cut([pixels, panels]: [usize; 2], threads: Threads, rows: usize) -> [usize; 2] {
+/// Pixels and panels of a task, so that every thread has as much to do; a pixel of `together` images is one task's.
+fn cut([pixels, panels]: [usize; 2], threads: Threads, [rows, together]: [usize; 2]) -> [usize; 2] {
     let mut high = pixels.div_ceil(PIXELS);
     let mut wide = 1;
     if threads.0 > 1 {
@@ -125,18 +126,26 @@ fn cut([pixels, panels]: [usize; 2], threads: Threads, rows: usize) -> [usize; 2
             high = high.next_multiple_of(threads.0);
         }
     }
-    [pixels.div_ceil(high).next_multiple_of(rows), panels.div_ceil(wide)]
+    let whole =
+        (1..=together).map(|times| times * rows).find(|rows| rows.is_multiple_of(together)).unwrap_or(rows * together);
+    [pixels.div_ceil(high).next_multiple_of(whole), panels.div_ceil(wide)]
 }
 
 /// Where each tap of each pixel begins in the source, `[tiles, taps, rows]`; pixels beyond the last are it again.
-fn look_up(source: &View, sweep: &Sweep, pixels: Range<usize>, rows: usize, offsets: &mut Vec<usize>) {
+fn look_up(
+    (source, together): (&View, usize),
+    sweep: &Sweep,
+    pixels: Range<usize>,
+    rows: usize,
+    offsets: &mut Vec<usize>,
+) {
     let taps = sweep.kernel[0] * sweep.kernel[1];
     offsets.clear();
     offsets.resize(pixels.len().next_multiple_of(rows) * taps, BORDER);
     for (tile, offsets) in offsets.chunks_exact_mut(rows * taps).enumerate() {
         for row in 0..rows {
             let pixel = (pixels.start + tile * rows + row).min(pixels.end - 1);
-            let [image, y, x] = sweep.place(pixel);
+            let [image, y, x] = sweep.place(pixel, together);
             let top = (y * sweep.stride) as isize + sweep.origin[0];
             let left = (x * sweep.stride) as isize + sweep.origin[1];
             for tap in 0..taps {

@@ -1,8 +1,9 @@
 //! Images as kernels see them: what windows slide over, where results go, and what is fused into them.
 
 use super::aligned::Aligned;
-use super::product::{Beside, Columns, Finish};
-use crate::nn::cpu::kernel::{Bits, Sweep};
+use super::axis::MOST;
+use super::product::{Beside, Columns, Finish, Keep, Through};
+use crate::nn::cpu::kernel::{Bits, Gate, Slopes, Sweep};
 use crate::nn::cpu::parallel::Shared;
 
 /// Images that windows slide over.
@@ -56,10 +57,27 @@ pub struct Fused<'a> {
     /// Images of the output's shape that are added, and the numbers between their pixels.
     pub residual: Option<(&'a [f32], usize)>,
     pub relu: bool,
-    /// Takes a bit for each positive value.
-    pub bits: Option<Shared<u8>>,
-    /// Bits of the output's pixels: what has none set becomes nought, at last.
-    pub through: Option<Bits<'a>>,
+    pub keep: Kept,
+    /// What each number goes through at last, of the output's pixels.
+    pub through: Option<Gate<'a>>,
+}
+
+/// What is kept of the ReLU, beside the output's pixels.
+#[derive(Debug, Default)]
+pub enum Kept {
+    #[default]
+    Nothing,
+    /// A bit for each value that is positive.
+    Bits(Shared<u8>),
+    /// A byte for each value and every image but the last: the slope between this image and the next.
+    Slopes(Shared<u8>),
+}
+
+impl Fused<'_> {
+    /// Of so many images, those whose pixels must be finished together, each pixel in all of them before the next one.
+    pub fn together(&self, images: usize) -> usize {
+        if matches!(self.keep, Kept::Slopes(_)) { images } else { 1 }
+    }
 }
 
 impl Output {
@@ -75,25 +93,53 @@ impl Output {
         if let Some((image, stride)) = fused.residual {
             assert!(last * stride + columns <= image.len(), "a residual that ends too early");
         }
-        if let Some(bits) = &fused.bits {
-            bits.rectangle(&(last..last + 1), &(0..columns.div_ceil(8)));
+        match &fused.keep {
+            Kept::Bits(bits) => _ = bits.rectangle(&(last..last + 1), &(0..columns.div_ceil(8))),
+            Kept::Slopes(slopes) if self.images > 1 => {
+                let last = last - self.size[0] * self.size[1];
+                slopes.rectangle(&(last..last + 1), &(0..columns));
+            }
+            Kept::Nothing | Kept::Slopes(_) => (),
         }
-        if let Some(bits) = fused.through {
-            assert!(last * bits.stride + columns.div_ceil(8) <= bits.data.len(), "bits that end too early");
-        }
+        let (kept, reach) = match fused.through {
+            Some(Gate::Bits(Bits { data, stride })) => (data, last * stride + columns.div_ceil(8)),
+            Some(Gate::Slopes(Slopes { data, stride })) => (data, last * stride + columns),
+            None => (&[][..], 0),
+        };
+        assert!(reach <= kept.len(), "a gate that ends too early");
     }
 
-    /// Some columns from `first` on, for blocks of the depth that may be the first and the last.
-    pub fn columns(&self, fused: &Fused, bias: &Bias, first: usize, block: [bool; 2]) -> Columns {
+    /// Some columns from `first` on, for blocks of the depth that may be the first and the last; `former` is room for the
+    /// columns of all outputs of a tile.
+    pub fn columns(
+        &self,
+        fused: &Fused,
+        (bias, first): (&Bias, usize),
+        block: [bool; 2],
+        former: &mut Aligned,
+    ) -> Columns {
         let residual =
             fused.residual.map(|(image, stride)| Beside { start: image.as_ptr().wrapping_add(first), stride });
-        let bits = fused.bits.as_ref();
-        let bits = bits.map(|bits| Beside { start: bits.start().wrapping_add(first / 8), stride: bits.stride() });
-        let through = fused.through;
-        let through =
-            through.map(|bits| Beside { start: bits.data.as_ptr().wrapping_add(first / 8), stride: bits.stride });
+        let beside =
+            |kept: &Shared<u8>, from: usize| Beside { start: kept.start().wrapping_add(from), stride: kept.stride() };
+        let keep = match &fused.keep {
+            Kept::Nothing => Keep::Nothing,
+            Kept::Bits(bits) => Keep::Bits(beside(bits, first / 8)),
+            Kept::Slopes(slopes) => {
+                let former = former.at_least(MOST * MOST * bias.width).as_mut_ptr();
+                Keep::Slopes { to: beside(slopes, first), image: self.size[0] * self.size[1], former }
+            }
+        };
+        let through = fused.through.map(|gate| match gate {
+            Gate::Bits(Bits { data, stride }) => {
+                Through::Bits(Beside { start: data.as_ptr().wrapping_add(first / 8), stride })
+            }
+            Gate::Slopes(Slopes { data, stride }) => {
+                Through::Slopes(Beside { start: data.as_ptr().wrapping_add(first), stride })
+            }
+        });
         let panel = bias.panel(first);
-        let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, bits, through };
+        let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, keep, through };
         Columns {
             target: self.target.start().wrapping_add(first),
             stride: self.target.stride(),

@@ -89,6 +89,8 @@ pub struct Workspace {
     points: Aligned,
     /// Their products by a panel.
     products: Aligned,
+    /// What a ReLU saw of the image before.
+    former: Aligned,
     /// What taps see of some pixels, and the gradients there.
     left: Aligned,
     right: Aligned,

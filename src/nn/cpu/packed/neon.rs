@@ -1,8 +1,9 @@
 //! 128-bit vectors of 64-bit ARM, which every such processor has: Apple's since the M1, servers, boards.
 
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vaddvq_u32, vandq_u32, vcgtzq_f32, vdupq_n_f32, vdupq_n_u32, vfmaq_f32, vld1q_f32,
-    vld1q_u32, vreinterpretq_f32_u32, vreinterpretq_u32_f32, vst1q_f32, vsubq_f32, vtstq_u32,
+    float32x4_t, vabdq_f32, vaddq_f32, vaddvq_u32, vandq_u32, vcgtzq_f32, vcvtnq_u32_f32, vcvtq_f32_u32, vdivq_f32,
+    vdupq_n_f32, vdupq_n_u32, vfmaq_f32, vld1q_f32, vld1q_u32, vmaxq_f32, vminq_f32, vmulq_f32, vreinterpretq_f32_u32,
+    vreinterpretq_u32_f32, vst1q_f32, vst1q_u32, vsubq_f32, vtstq_u32,
 };
 use std::ops::RangeInclusive;
 
@@ -40,6 +41,20 @@ impl Vector for Four {
         keep(self: Self, bits: u32) -> Self {
             let set = vtstq_u32(vdupq_n_u32(bits), vld1q_u32(BITS.as_ptr()));
             Self(vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(self.0), set)))
+        }
+        slopes(from: Self, to: Self, bytes: *mut u8) -> () {
+            let above = vmaxq_f32(vmaxq_f32(from.0, to.0), vdupq_n_f32(0.0));
+            let way = vmaxq_f32(vabdq_f32(to.0, from.0), vdupq_n_f32(f32::MIN_POSITIVE));
+            let share = vminq_f32(vdivq_f32(above, way), vdupq_n_f32(1.0));
+            let mut four = [0; 4];
+            vst1q_u32(four.as_mut_ptr(), vcvtnq_u32_f32(vmulq_f32(share, vdupq_n_f32(255.0))));
+            for (lane, slope) in four.into_iter().enumerate() {
+                *bytes.add(lane) = slope as u8;
+            }
+        }
+        weigh(self: Self, bytes: *const u8) -> Self {
+            let four: [u32; 4] = std::array::from_fn(|lane| u32::from(*bytes.add(lane)));
+            Self(vmulq_f32(self.0, vmulq_f32(vcvtq_f32_u32(vld1q_u32(four.as_ptr())), vdupq_n_f32(1.0 / 255.0))))
         }
     }
 }

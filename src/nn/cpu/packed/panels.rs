@@ -52,14 +52,18 @@ impl Panels {
         &mut self.numbers.numbers_mut()[start..start + self.width]
     }
 
+    /// The same, to be read.
+    pub fn row(&self, row: usize, panel: usize) -> &[f32] {
+        let start = self.place(row, panel);
+        &self.numbers.numbers()[start..start + self.width]
+    }
+
     /// The matrix again.
     pub fn unpack(&self) -> Vec<f32> {
         let mut matrix = Vec::with_capacity(self.depth * self.columns);
         for row in 0..self.depth {
             for (panel, from) in (0..self.columns).step_by(self.width).enumerate() {
-                let start = self.place(row, panel);
-                let length = self.width.min(self.columns - from);
-                matrix.extend_from_slice(&self.numbers.numbers()[start..start + length]);
+                matrix.extend_from_slice(&self.row(row, panel)[..self.width.min(self.columns - from)]);
             }
         }
         matrix

@@ -33,10 +33,35 @@ pub struct Finish {
     pub bias: *const f32,
     pub residual: Option<Beside<*const f32>>,
     pub relu: bool,
-    /// Takes the bits of a ReLU.
-    pub bits: Option<Beside<*mut u8>>,
-    /// Bits of another ReLU: where none is set the sum becomes nought.
-    pub through: Option<Beside<*const u8>>,
+    /// What is kept of the ReLU.
+    pub keep: Keep,
+    /// What the sum goes through at last.
+    pub through: Option<Through>,
+}
+
+/// What is kept of a ReLU.
+#[derive(Clone, Copy, Debug)]
+pub enum Keep {
+    Nothing,
+    /// A bit for each column that is positive.
+    Bits(Beside<*mut u8>),
+    /// A byte for each column: the slope from the image before, as [`Vector::slopes`] says, where that image is.
+    Slopes {
+        to: Beside<*mut u8>,
+        /// Pixels of an image. Each pixel must be finished for all images in turn before the next one.
+        image: usize,
+        /// What the ReLU saw of the image before: a panel's columns for each output of a tile.
+        former: *mut f32,
+    },
+}
+
+/// Another ReLU, on the way back.
+#[derive(Clone, Copy, Debug)]
+pub enum Through {
+    /// A bit for each column: where none is set the sum becomes nought.
+    Bits(Beside<*const u8>),
+    /// A byte for each column, by which the sum is multiplied, of 255.
+    Slopes(Beside<*const u8>),
 }
 
 /// Where the columns of a panel go.
@@ -82,7 +107,8 @@ pub fn rows(pixels: usize, may: &RangeInclusive<usize>) -> usize {
 ///
 /// # Safety
 /// The instruction set of `V` is there. Every offset that is not [`BORDER`] has a tap's channels behind it in the source,
-/// every place a pixel in the target and in all that lies beside it, and nothing else uses the strip's columns of them.
+/// every place a pixel in the target and in all that lies beside it, `former` room for its columns, and nothing else uses the
+/// strip's columns of them.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
 pub unsafe fn multiply<V: Vector, const ROWS: usize, const VECTORS: usize>(strip: &Strip) {
@@ -95,11 +121,11 @@ pub unsafe fn multiply<V: Vector, const ROWS: usize, const VECTORS: usize>(strip
             let sums = sums::<V, ROWS, VECTORS>(strip, offsets);
             if whole && places.len() == ROWS {
                 for row in 0..ROWS {
-                    finish::<V, VECTORS, false>(&strip.columns, sums[row], places[row]);
+                    finish::<V, VECTORS, false>(&strip.columns, sums[row], places[row], 0);
                 }
             } else {
                 for (row, place) in places.iter().enumerate() {
-                    finish::<V, VECTORS, true>(&strip.columns, sums[row], *place);
+                    finish::<V, VECTORS, true>(&strip.columns, sums[row], *place, 0);
                 }
             }
         }
@@ -142,7 +168,7 @@ unsafe fn sums<V: Vector, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// Writes the sums of one pixel.
+/// Writes the sums of one pixel, which is the `output`-th of its tile.
 ///
 /// # Safety
 /// As [`multiply`].
@@ -152,6 +178,7 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
     columns: &Columns,
     sums: [V; VECTORS],
     place: usize,
+    output: usize,
 ) {
     let mut sums = sums;
     // SAFETY: as in `multiply`; at an edge only the columns that are there are touched.
@@ -167,32 +194,82 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
                 add::<V, VECTORS, EDGE>(&mut sums, residual.start.add(place * residual.stride), count);
             }
             if finish.relu {
+                if let Keep::Slopes { to, image, former } = finish.keep {
+                    let former = former.add(output * VECTORS * V::LANES);
+                    if let Some(place) = place.checked_sub(image) {
+                        slopes::<V, VECTORS, EDGE>(former, &sums, to.start.add(place * to.stride), count);
+                    }
+                    store(&sums, former);
+                }
                 let bits = relu(&mut sums);
-                if let Some(mask) = &finish.bits {
+                if let Keep::Bits(mask) = finish.keep {
                     let to = mask.start.add(place * mask.stride);
                     to.copy_from_nonoverlapping(bits.to_le_bytes().as_ptr(), count.div_ceil(8));
                 }
             }
-            if let Some(through) = &finish.through {
-                let mut bits = [0; size_of::<u64>()];
-                let from = through.start.add(place * through.stride);
-                bits.as_mut_ptr().copy_from_nonoverlapping(from, count.div_ceil(8));
-                let bits = u64::from_le_bytes(bits);
-                for vector in 0..VECTORS {
-                    sums[vector] = sums[vector].keep((bits >> (vector * V::LANES)) as u32);
+            match &finish.through {
+                Some(Through::Bits(bits)) => {
+                    let mut whole = [0; size_of::<u64>()];
+                    let from = bits.start.add(place * bits.stride);
+                    whole.as_mut_ptr().copy_from_nonoverlapping(from, count.div_ceil(8));
+                    let bits = u64::from_le_bytes(whole);
+                    for vector in 0..VECTORS {
+                        sums[vector] = sums[vector].keep((bits >> (vector * V::LANES)) as u32);
+                    }
                 }
+                Some(Through::Slopes(slopes)) => {
+                    let mut whole = [0; MOST];
+                    let mut from = slopes.start.add(place * slopes.stride);
+                    if EDGE {
+                        whole.as_mut_ptr().copy_from_nonoverlapping(from, count);
+                        from = whole.as_ptr();
+                    }
+                    for vector in 0..VECTORS {
+                        sums[vector] = sums[vector].weigh(from.add(vector * V::LANES));
+                    }
+                }
+                None => (),
             }
         }
         if EDGE {
             let mut whole = [0.0; MOST];
-            for vector in 0..VECTORS {
-                sums[vector].store(whole.as_mut_ptr().add(vector * V::LANES));
-            }
+            store(&sums, whole.as_mut_ptr());
             target.copy_from_nonoverlapping(whole.as_ptr(), count);
         } else {
-            for vector in 0..VECTORS {
-                sums[vector].store(target.add(vector * V::LANES));
-            }
+            store(&sums, target);
+        }
+    }
+}
+
+/// Writes all columns.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn store<V: Vector, const VECTORS: usize>(sums: &[V; VECTORS], to: *mut f32) {
+    for vector in 0..VECTORS {
+        // SAFETY: as in `finish`.
+        unsafe { sums[vector].store(to.add(vector * V::LANES)) };
+    }
+}
+
+/// Writes the slopes of a ReLU between two images, of `columns` that are there.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn slopes<V: Vector, const VECTORS: usize, const EDGE: bool>(
+    former: *const f32,
+    sums: &[V; VECTORS],
+    to: *mut u8,
+    columns: usize,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let mut whole = [0; MOST];
+        let start = if EDGE { whole.as_mut_ptr() } else { to };
+        for vector in 0..VECTORS {
+            let from = V::load(former.add(vector * V::LANES));
+            V::slopes(from, sums[vector], start.add(vector * V::LANES));
+        }
+        if EDGE {
+            to.copy_from_nonoverlapping(whole.as_ptr(), columns);
         }
     }
 }

@@ -129,11 +129,13 @@ impl Scheme {
 /// Kernels that go to the points together.
 pub const LANES: usize = 8;
 
-/// The matrix that takes the taps of one axis to its points.
+/// The matrix that takes the taps of one axis to its points, and the one that takes them back.
 #[derive(Clone, Copy, Debug)]
 struct Matrix {
     /// `[points, taps]`.
     factors: [[f64; MOST]; MOST],
+    /// `[taps, points]`: of least squares.
+    inverse: [[f64; MOST]; MOST],
     points: usize,
     taps: usize,
 }
@@ -148,8 +150,31 @@ impl Matrix {
                 row[tap] = factor;
             }
         }
-        Self { factors, points: A::POINTS, taps: A::TAPS }
+        Self { factors, inverse: inverse(&factors, A::TAPS), points: A::POINTS, taps: A::TAPS }
     }
+}
+
+/// `(F^T F)^-1 F^T` of a matrix with so many columns, by Gauss and Jordan; their products are far from singular.
+fn inverse(factors: &[[f64; MOST]; MOST], columns: usize) -> [[f64; MOST]; MOST] {
+    let mut inverse = [[0.0; MOST]; MOST];
+    let mut products = [[0.0; MOST]; MOST];
+    for row in 0..columns {
+        inverse[row] = factors.map(|point| point[row]);
+        products[row] = std::array::from_fn(|column| factors.iter().map(|point| point[row] * point[column]).sum());
+    }
+    for pivot in 0..columns {
+        let scale = 1.0 / products[pivot][pivot];
+        let (own_products, own) = (products[pivot].map(|v| scale * v), inverse[pivot].map(|v| scale * v));
+        (products[pivot], inverse[pivot]) = (own_products, own);
+        for row in (0..columns).filter(|&row| row != pivot) {
+            let factor = products[row][pivot];
+            for column in 0..MOST {
+                products[row][column] -= factor * own_products[column];
+                inverse[row][column] -= factor * own[column];
+            }
+        }
+    }
+    inverse
 }
 
 /// The matrices of both axes.
@@ -172,6 +197,23 @@ impl Axes {
                 let point = &mut points[y * across.points + x];
                 *point = [0.0; LANES];
                 add_all(point, &down.factors[y], &column[..down.taps]);
+            }
+        }
+    }
+
+    /// The opposite of [`Axes::kernels`]: taps from the values at the points.
+    pub fn taps(&self, points: &[[f64; LANES]], taps: &mut [[f64; LANES]]) {
+        let Self { down, across } = self;
+        for y in 0..down.taps {
+            let mut line = [[0.0; LANES]; MOST];
+            for (x, value) in line.iter_mut().enumerate().take(across.points) {
+                let column = points.chunks_exact(across.points).map(|line| &line[x]);
+                down.inverse[y].iter().zip(column).for_each(|(factor, values)| add(value, *factor, values));
+            }
+            for x in 0..across.taps {
+                let tap = &mut taps[y * across.taps + x];
+                *tap = [0.0; LANES];
+                add_all(tap, &across.inverse[x], &line[..across.points]);
             }
         }
     }

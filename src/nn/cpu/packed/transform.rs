@@ -154,9 +154,9 @@ pub unsafe fn gather<V: Vector, Y: Axis, X: Axis, const VECTORS: usize>(tile: &G
                 }
                 let place = tile.place + y * tile.line + x;
                 if tile.columns.count == VECTORS * V::LANES {
-                    finish::<V, VECTORS, false>(&tile.columns, sums, place);
+                    finish::<V, VECTORS, false>(&tile.columns, sums, place, y * X::OUTPUTS + x);
                 } else {
-                    finish::<V, VECTORS, true>(&tile.columns, sums, place);
+                    finish::<V, VECTORS, true>(&tile.columns, sums, place, y * X::OUTPUTS + x);
                 }
             }
         }

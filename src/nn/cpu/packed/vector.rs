@@ -35,6 +35,11 @@ pub trait Vector: Copy {
     unsafe fn relu(self) -> (Self, u32);
     /// `self` in the lanes whose bit is set, else nought; bits beyond the lanes do not matter.
     unsafe fn keep(self, bits: u32) -> Self;
+    /// Writes `LANES` bytes: a ReLU's slope from one number to the other, of 255. That is the share of the way on which what
+    /// it sees is above nought; for numbers that are one, the slope there.
+    unsafe fn slopes(from: Self, to: Self, bytes: *mut u8);
+    /// `self` by `LANES` bytes, of 255.
+    unsafe fn weigh(self, bytes: *const u8) -> Self;
 }
 
 /// Writes the functions of a vector: each a few instructions of its set.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::Workspace;
+use super::aligned::Aligned;
 use super::axis::MOST;
 use super::direct::runs;
 use super::image::{Bias, Fused, Output, View};
@@ -78,6 +79,32 @@ impl<E: Engine> Winograd<E> {
         }
     }
 
+    /// The matrix again, from its values at the points: there are more of them than taps, so that little is lost.
+    pub fn matrix(&self) -> Vec<f32> {
+        let [height, width] = self.scheme.taps();
+        let columns = self.panels[0].columns;
+        let axes = self.scheme.axes();
+        let mut matrix = vec![0.0; height * width * self.channels * columns];
+        let (mut taps, mut points) = ([[0.0; LANES]; MOST * MOST], [[0.0; LANES]; MOST * MOST]);
+        let (taps, points) = (&mut taps[..height * width], &mut points[..self.panels.len()]);
+        for channel in 0..self.channels {
+            for from in (0..columns).step_by(LANES) {
+                let lanes = LANES.min(columns - from);
+                for (panels, values) in self.panels.iter().zip(&mut *points) {
+                    let row = &panels.row(channel, from / E::COLUMNS)[from % E::COLUMNS..];
+                    values.iter_mut().zip(&row[..lanes]).for_each(|(value, number)| *value = f64::from(*number));
+                }
+                axes.taps(points, taps);
+                for (tap, values) in taps.iter().enumerate() {
+                    let start = (tap * self.channels + channel) * columns + from;
+                    let numbers = matrix[start..start + lanes].iter_mut();
+                    numbers.zip(values).for_each(|(number, value)| *number = *value as f32);
+                }
+            }
+        }
+        matrix
+    }
+
     /// Convolves `source`.
     pub fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, (threads, spares): Workers<f32>) {
         assert!(sweep.stride == 1 && output.step == 1 && output.phase == [0, 0] && sweep.grid == output.size);
@@ -85,14 +112,21 @@ impl<E: Engine> Winograd<E> {
         assert_eq!(source.images, output.images);
         source.check();
         output.check(sweep, fused, self.panels[0].columns);
-        let job = Job { source, sweep, output, fused, cut: Cut::new(sweep.grid, self.scheme.outputs()) };
+        let job = Job {
+            source,
+            sweep,
+            output,
+            fused,
+            cut: Cut::new(sweep.grid, self.scheme.outputs(), fused.together(source.images)),
+        };
         let tiles = source.images * job.cut.tiles[0] * job.cut.tiles[1];
         let most = (GROUP / (self.panels.len() * self.channels)).clamp(TILES[0], TILES[1]);
         let groups = tiles.div_ceil(most);
         // Few groups are worked on one after another, each by all threads.
         let (outside, inside) = if groups < threads.0 { (Threads(1), threads) } else { (threads, Threads(1)) };
         let groups = if groups < threads.0 { groups } else { groups.next_multiple_of(threads.0) };
-        let height = tiles.div_ceil(groups);
+        // What is worked on together stays together.
+        let height = tiles.div_ceil(groups).next_multiple_of(fused.together(source.images));
         outside.tasks(tiles.div_ceil(height), |group| {
             let tiles = group * height..tiles.min((group + 1) * height);
             spares.with(|buffers| self.group(&job, tiles, &mut buffers.packed, (inside, spares)));
@@ -120,7 +154,8 @@ impl<E: Engine> Winograd<E> {
         places.extend(0..count);
         threads.tasks(self.panels[0].count(), |panel| {
             spares.with(|buffers| {
-                let products = buffers.packed.products.at_least(self.panels.len() * count * E::COLUMNS);
+                let Workspace { products, former, .. } = &mut buffers.packed;
+                let products = products.at_least(self.panels.len() * count * E::COLUMNS);
                 for (point, (panels, source)) in self.panels.iter().zip(points.chunks_exact(count * row)).enumerate() {
                     let target = products[point * count * E::COLUMNS..][..count * E::COLUMNS].as_mut_ptr();
                     for (block, (depth, runs)) in self.runs.iter().enumerate() {
@@ -141,7 +176,8 @@ impl<E: Engine> Winograd<E> {
                     }
                 }
                 for tile in 0..count {
-                    self.gather(job, (tiles.start + tile, panel), &products[tile * E::COLUMNS..], count * E::COLUMNS);
+                    let products = (&products[tile * E::COLUMNS..], count * E::COLUMNS);
+                    self.gather(job, (tiles.start + tile, panel), products, former);
                 }
             });
         });
@@ -173,14 +209,20 @@ impl<E: Engine> Winograd<E> {
     }
 
     /// Gathers one panel of one tile from its products, which are `apart` numbers apart.
-    fn gather(&self, job: &Job, (tile, panel): (usize, usize), products: &[f32], apart: usize) {
+    fn gather(
+        &self,
+        job: &Job,
+        (tile, panel): (usize, usize),
+        (products, apart): (&[f32], usize),
+        former: &mut Aligned,
+    ) {
         let Job { output, fused, cut, .. } = job;
         let [image, y, x] = cut.corner(tile);
         assert!(products.len() >= (self.panels.len() - 1) * apart + E::COLUMNS);
         let gather = Gather {
             products: products.as_ptr(),
             apart,
-            columns: output.columns(fused, &self.bias, panel * E::COLUMNS, [true, true]),
+            columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), [true, true], former),
             place: output.place([image, y, x]),
             line: output.size[1],
             size: [output.size[0] - y, output.size[1] - x],
@@ -202,22 +244,26 @@ struct Job<'a> {
     cut: Cut,
 }
 
-/// How an output is cut into tiles, image after image.
+/// How an output is cut into tiles.
 pub struct Cut {
     /// Down and across in each image.
     pub tiles: [usize; 2],
     /// Height and width of a tile.
     size: [usize; 2],
+    /// Images that each tile is counted in before the next one.
+    together: usize,
 }
 
 impl Cut {
-    pub fn new(grid: [usize; 2], size: [usize; 2]) -> Self {
-        Self { tiles: [0, 1].map(|axis| grid[axis].div_ceil(size[axis])), size }
+    pub fn new(grid: [usize; 2], size: [usize; 2], together: usize) -> Self {
+        Self { tiles: [0, 1].map(|axis| grid[axis].div_ceil(size[axis])), size, together }
     }
 
     /// Image, row and column of a tile's first output.
     pub fn corner(&self, tile: usize) -> [usize; 3] {
         let [down, across] = self.tiles;
-        [tile / (down * across), tile / across % down * self.size[0], tile % across * self.size[1]]
+        let (place, image) = (tile / self.together, tile % self.together);
+        let image = place / (down * across) * self.together + image;
+        [image, place / across % down * self.size[0], place % across * self.size[1]]
     }
 }

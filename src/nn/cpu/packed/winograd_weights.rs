@@ -45,7 +45,7 @@ impl<'a, E: Engine> Job<'a, E> {
         assert!(E::ROWS.contains(&ROWS) && GROUP.is_multiple_of(ROWS));
         assert!(sweep.stride == 1 && sweep.kernel == scheme.taps() && sweep.grid == gradient.size);
         let [down, across] = scheme.inputs();
-        let cut = Cut::new(sweep.grid, scheme.outputs());
+        let cut = Cut::new(sweep.grid, scheme.outputs(), 1);
         Self { engine, scheme, source, sweep, gradient, cut, points: down * across }
     }
 

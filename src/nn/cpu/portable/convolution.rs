@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::product::{Output, Sink, Tile, multiply};
 use crate::nn::cpu::kernel::{
-    Backward, Bits, BitsMut, Forward, Residual, Source, Sweep, Target, Workers, mask_bytes, through_relu,
+    Backward, BitsMut, Forward, Gate, Relu, Residual, SlopesMut, Source, Sweep, Target, Workers, mask_bytes,
+    through_relu,
 };
 use crate::nn::cpu::lanes;
 use crate::nn::cpu::parallel::{Shared, at_least};
@@ -14,18 +15,16 @@ use crate::nn::real::Real;
 
 /// A convolution with its kernel as the plan has it.
 impl<T: Real> Forward<T> for Convolution<T> {
-    fn run(
-        &self,
-        source: Source<T>,
-        mut target: Target<T>,
-        residual: Residual<T>,
-        bits: Option<BitsMut>,
-        workers: Workers<T>,
-    ) {
+    fn run(&self, source: Source<T>, mut target: Target<T>, residual: Residual<T>, relu: Relu, workers: Workers<T>) {
         let sweep = Sweep::new(self.window, target.size);
         let channels = self.bias.len();
-        let mut bits =
-            bits.map(|BitsMut { data, stride }| (data.chunks_mut(target.size[0] * target.size[1] * stride), stride));
+        let pixels = target.size[0] * target.size[1];
+        let (mut bits, mut slopes) = (None, None);
+        match relu {
+            Relu::Apply => (),
+            Relu::Keep(BitsMut { data, stride }) => bits = Some((data.chunks_mut(pixels * stride), stride)),
+            Relu::Between(to) => slopes = Some(to),
+        }
         for image in 0..source.images {
             let Target { data, stride, .. } = target.image(image);
             let sink = Activate {
@@ -35,24 +34,41 @@ impl<T: Real> Forward<T> for Convolution<T> {
                     other => other,
                 },
                 bias: &self.bias,
-                relu: self.relu,
+                relu: self.relu && slopes.is_none(),
                 bits: bits.as_mut().and_then(|(bits, stride)| Some(Shared::new(bits.next()?, *stride))),
             };
             multiply(source.image(image), &sweep, (&self.kernel, channels), workers, &sink);
         }
+        if let Some(slopes) = slopes.filter(|_| self.relu) {
+            take_slopes(target, channels, slopes);
+        }
     }
 
-    fn has_kernel(&self) -> bool {
-        true
-    }
-
-    fn kernel(&self) -> Option<Cow<'_, [T]>> {
-        Some(Cow::Borrowed(&self.kernel))
+    fn kernel(&self) -> Cow<'_, [T]> {
+        Cow::Borrowed(&self.kernel)
     }
 
     fn update(&mut self, kernel: &[T], bias: &[T]) {
         self.kernel.copy_from_slice(kernel);
         self.bias.copy_from_slice(bias);
+    }
+}
+
+/// Takes the slopes of a ReLU between each image and the next; then applies it.
+fn take_slopes<T: Real>(target: Target<T>, channels: usize, SlopesMut { data: slopes, stride: apart }: SlopesMut) {
+    let Target { data, images, stride, size } = target;
+    let pixels = size[0] * size[1];
+    for image in 0..images {
+        let (own, next) = data.split_at_mut(data.len().min((image + 1) * pixels * stride));
+        for (pixel, own) in own[image * pixels * stride..].chunks_mut(stride).enumerate() {
+            let own = &mut own[..channels];
+            if image + 1 < images {
+                let slopes = &mut slopes[(image * pixels + pixel) * apart..][..channels];
+                lanes::take_slopes(own, &next[pixel * stride..][..channels], slopes);
+            } else {
+                lanes::relu(own);
+            }
+        }
     }
 }
 
@@ -97,13 +113,13 @@ impl<T: Real> Sink<T> for Activate<'_, T> {
 
 /// The turned kernel as it is.
 impl<T: Real> Backward<T> for Turned<T> {
-    fn run(&self, source: Source<T>, mut target: Target<T>, accumulate: bool, bits: Option<Bits>, workers: Workers<T>) {
+    fn run(&self, source: Source<T>, mut target: Target<T>, accumulate: bool, gate: Option<Gate>, workers: Workers<T>) {
         debug_assert_eq!(source.channels, self.outputs);
         for image in 0..source.images {
             self.run_one(source.image(image), target.image(image), accumulate, workers);
         }
-        if let Some(bits) = bits {
-            through_relu(target, self.inputs, bits, workers.0);
+        if let Some(gate) = gate {
+            through_relu(target, self.inputs, gate, workers.0);
         }
     }
 

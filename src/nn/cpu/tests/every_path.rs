@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{Case, cases, into_wider, numbers};
 use crate::nn::cpu::InstructionSet;
-use crate::nn::cpu::kernel::{Bits, BitsMut, Residual, Source, mask_bytes};
+use crate::nn::cpu::kernel::{Bits, BitsMut, Gate, Relu, Residual, Slopes, SlopesMut, Source, mask_bytes};
 use crate::nn::cpu::parallel::{Spares, Threads};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::{Graph, Op, Padding, Variant, Window};
@@ -17,13 +17,21 @@ use crate::nn::{Network, SIDE};
 /// Of the largest value: what f32 and another order of summation may change.
 const TOLERANCE: f64 = 2e-5;
 
-/// How many images, what is added, and whether something is cut off: forward by a ReLU, on the way back by one's bits.
+/// How many images, what is added, and whether something is cut off: forward by a ReLU, which keeps bits or slopes; on the way
+/// back by one's bits or slopes.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     images: usize,
     residual: usize,
     relu: bool,
+    /// Whether slopes are kept, and no bits.
+    between: bool,
+    /// None, bits, slopes.
+    gate: usize,
 }
+
+/// A byte that nobody may write.
+const OTHERS: u8 = 77;
 
 /// Numbers of the case as `T`: the images begin 2 numbers late and have 3 more than channels between pixels.
 fn images<T: Real>(seed: u64, pixels: usize, channels: usize) -> Vec<T> {
@@ -45,7 +53,7 @@ fn convolution<T: Real>(case: &Case, relu: bool) -> Convolution<T> {
     Convolution { window: case.window, kernel, bias, residual: None, relu }
 }
 
-/// The result without gaps, and the bits of its ReLU.
+/// The result without gaps, and the bits or slopes of its ReLU with a byte of another's after each pixel's.
 fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, Vec<u8>) {
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
     let pixels = kind.images * size[0] * size[1];
@@ -56,22 +64,20 @@ fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, 
         1 => Residual::InPlace,
         _ => Residual::Images(source(&shortcut, (kind.images, size), outputs)),
     };
-    let mut mask = vec![0; pixels * mask_bytes(outputs)];
+    let stride = 1 + if kind.between { outputs } else { mask_bytes(outputs) };
+    let mut kept = vec![OTHERS; pixels * stride];
+    let data = &mut kept[..];
+    let relu =
+        if kind.between { Relu::Between(SlopesMut { data, stride }) } else { Relu::Keep(BitsMut { data, stride }) };
     let ready = set.forward(convolution::<T>(case, kind.relu), size);
     let result = into_wider((kind.images, size), outputs, T::from_f64(0.5), |target| {
         let workers = (Threads(case.threads), &Spares::default());
-        ready.run(
-            source(&input, (kind.images, case.size), inputs),
-            target,
-            residual,
-            kind.relu.then_some(BitsMut { data: &mut mask, stride: mask_bytes(outputs) }),
-            workers,
-        );
+        ready.run(source(&input, (kind.images, case.size), inputs), target, residual, relu, workers);
     });
-    if let Some(kernel) = ready.kernel() {
-        assert_eq!(kernel.as_ref(), convolution::<T>(case, false).kernel, "the kernel can be had again");
-    }
-    (result.into_iter().map(Real::to_f64).collect(), mask)
+    let (kernel, again) = (convolution::<T>(case, false).kernel, ready.kernel());
+    let [kernel, again]: [Vec<f64>; 2] = [&kernel, &*again].map(|kernel| kernel.iter().map(|v| v.to_f64()).collect());
+    close(&again, &kernel, "the kernel can be had again").unwrap();
+    (result.into_iter().map(Real::to_f64).collect(), kept)
 }
 
 /// The gradient without gaps.
@@ -82,13 +88,17 @@ fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: b
     let Convolution { window, kernel, .. } = convolution::<T>(case, false);
     let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
     // With a byte between pixels that is another's.
-    let stride = mask_bytes(inputs) + 1;
-    let bits = numbers(case.seed ^ 5, images * case.size[0] * case.size[1] * stride);
-    let bits: Vec<u8> = bits.into_iter().map(|value| (value * 128.0) as i8 as u8).collect();
+    let stride = if kind.gate == 2 { inputs } else { mask_bytes(inputs) } + 1;
+    let kept = numbers(case.seed ^ 5, images * case.size[0] * case.size[1] * stride);
+    let kept: Vec<u8> = kept.into_iter().map(|value| (value * 128.0) as i8 as u8).collect();
     let result = into_wider((images, case.size), inputs, T::from_f64(0.25), |target| {
         let workers = (Threads(case.threads), &Spares::default());
-        let bits = kind.relu.then_some(Bits { data: &bits, stride });
-        ready.run(source(&gradient, (images, size), outputs), target, accumulate, bits, workers);
+        let gate = match kind.gate {
+            0 => None,
+            1 => Some(Gate::Bits(Bits { data: &kept, stride })),
+            _ => Some(Gate::Slopes(Slopes { data: &kept, stride })),
+        };
+        ready.run(source(&gradient, (images, size), outputs), target, accumulate, gate, workers);
     });
     result.into_iter().map(Real::to_f64).collect()
 }
@@ -119,6 +129,44 @@ fn close(ours: &[f64], truth: &[f64], what: &str) -> Result<(), String> {
     holds.then_some(()).ok_or_else(|| format!("{what}: off by {off:e} of {largest}"))
 }
 
+/// A bit is set where a value is positive.
+fn bits_are_right(outputs: usize, values: &[f64], kept: &[u8]) -> Result<(), String> {
+    let rows = values.chunks_exact(outputs).zip(kept.chunks_exact(mask_bytes(outputs) + 1));
+    for (pixel, (values, bits)) in rows.enumerate() {
+        let right = |(place, value): (usize, &f64)| (bits[place / 8] >> (place % 8) & 1 == 1) == (*value > 0.0);
+        if !values.iter().enumerate().all(right) || bits[mask_bytes(outputs)] != OTHERS {
+            return Err(format!("pixel {pixel}: bits {bits:?} of {values:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// A slope by what the ReLU sees more in the next image is what it gives more.
+fn slopes_are_right(case: &Case, kind: Kind, kept: &[u8]) -> Result<(), String> {
+    let (seen, _) = forward::<f64>(InstructionSet::Portable, case, Kind { relu: false, ..kind });
+    let outputs = case.channels[1];
+    let (pixels, stride) = (seen.len() / outputs / kind.images, outputs + 1);
+    let (between, beyond) = kept.split_at((kind.images - 1) * pixels * stride);
+    if beyond.iter().any(|byte| *byte != OTHERS) {
+        return Err("slopes after the last image".into());
+    }
+    for (pixel, slopes) in between.chunks_exact(stride).enumerate() {
+        let ends = [pixel, pixel + pixels].map(|pixel| &seen[pixel * outputs..(pixel + 1) * outputs]);
+        for (place, (from, to)) in ends[0].iter().zip(ends[1]).enumerate() {
+            let (run, rise) = (to - from, to.max(0.0) - from.max(0.0));
+            let off = (f64::from(slopes[place]) / 255.0 * run - rise).abs();
+            let largest = from.abs().max(to.abs()).max(1.0);
+            if off > 0.51 / 255.0 * run.abs() + 10.0 * TOLERANCE * largest {
+                return Err(format!("pixel {pixel}: slope {} from {from} to {to}", slopes[place]));
+            }
+        }
+        if slopes[outputs] != OTHERS {
+            return Err(format!("pixel {pixel}: another's byte is {}", slopes[outputs]));
+        }
+    }
+    Ok(())
+}
+
 /// All paths that are here agree with the portable one in f64.
 fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
     let truth = (
@@ -127,15 +175,15 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
         weights::<f64>(InstructionSet::Portable, case, kind.images),
     );
     for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here()) {
-        let (value, mask) = forward::<f32>(set, case, kind);
+        let (value, kept) = forward::<f32>(set, case, kind);
         close(&value, &truth.0, &format!("{set:?} forward {case:?} {kind:?}"))?;
-        let outputs = case.channels[1];
-        for (place, value) in value.iter().enumerate().filter(|_| kind.relu) {
-            let bit = mask[place / outputs * mask_bytes(outputs) + place % outputs / 8] >> (place % outputs % 8) & 1;
-            if (bit == 1) != (*value > 0.0) {
-                return Err(format!("{set:?} {case:?}: bit {place} of {value}"));
-            }
+        match (kind.relu, kind.between) {
+            (true, true) => slopes_are_right(case, kind, &kept),
+            (true, false) => bits_are_right(case.channels[1], &value, &kept),
+            (false, _) if kept.iter().all(|byte| *byte == OTHERS) => Ok(()),
+            (false, _) => Err("something is kept of no ReLU".into()),
         }
+        .map_err(|error| format!("{set:?} {case:?} {kind:?}: {error}"))?;
         let gradient = backward::<f32>(set, case, kind, accumulate);
         close(&gradient, &truth.1, &format!("{set:?} gradient {case:?} {kind:?} {accumulate}"))?;
         for (sums, truth) in weights::<f32>(set, case, kind.images).iter().zip(&truth.2) {
@@ -155,8 +203,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn paths_agree(case in case(), images in 1_usize..4, residual in 0_usize..3, relu: bool, accumulate: bool) {
-        agree(&case, Kind { images, residual, relu }, accumulate).map_err(TestCaseError::fail)?;
+    fn paths_agree(case in case(), images in 1_usize..6, residual in 0_usize..3, relu: bool, between: bool, gate in 0_usize..3, accumulate: bool) {
+        agree(&case, Kind { images, residual, relu, between, gate }, accumulate).map_err(TestCaseError::fail)?;
     }
 }
 
@@ -181,6 +229,17 @@ fn paths_agree_on_every_shape_of_the_networks() {
     for (seed, (kernel, stride, [top, bottom, left, right], size, channels)) in shapes.into_iter().enumerate() {
         let window = Window { kernel, stride, padding: Padding { top, bottom, left, right } };
         let case = Case { window, size, channels, threads: 2, seed: seed as u64 };
-        agree(&case, Kind { images: 1 + seed % 2, residual: seed % 3, relu: seed % 2 == 0 }, seed % 2 == 1).unwrap();
+        agree(
+            &case,
+            Kind {
+                images: 1 + seed % 3,
+                residual: seed % 3,
+                relu: seed % 2 == 0,
+                between: seed % 4 == 0,
+                gate: seed / 2 % 3,
+            },
+            seed % 2 == 1,
+        )
+        .unwrap();
     }
 }

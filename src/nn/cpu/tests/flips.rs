@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::numbers;
 use crate::nn::Network;
 use crate::nn::cpu::InstructionSet;
-use crate::nn::cpu::images::{Images, Job, Program};
+use crate::nn::cpu::images::{Images, Job, Keep, Program};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::graph::{Graph, Variant};
 use crate::nn::plan::Plan;
@@ -34,14 +34,14 @@ pub fn parameters(graph: &Graph) -> impl Fn(&str) -> Option<Vec<f32>> {
 /// Forward, then backward with what forward kept or with what is given; the gradient and what was kept.
 fn run<T: Real>(program: &Program<T>, rgb: &[f64], decisions: Option<&[Vec<u8>]>) -> (Vec<f64>, Vec<Vec<u8>>) {
     let rgb: Vec<T> = rgb.iter().map(|value| T::from_f64(*value)).collect();
-    let job = Job { program, threads: Threads(2) };
+    let job = Job { program, threads: Threads(2), interrupt: &|| false };
     let mut image = Images::default();
-    job.forward(&mut image, &rgb, true, None);
+    job.forward(&mut image, &rgb, Keep::Points, None).unwrap();
     let kept = image.kept().to_vec();
     if let Some(decisions) = decisions {
         image.kept().clone_from_slice(decisions);
     }
-    let gradient = job.backward(&mut image, &COTANGENT, 0);
+    let gradient = job.backward(&program.gradients(), &mut image, &COTANGENT, 0).unwrap();
     (gradient.into_iter().map(Real::to_f64).collect(), kept)
 }
 

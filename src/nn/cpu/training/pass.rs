@@ -6,7 +6,7 @@ use super::norm::{Affine, Back, Incoming};
 use super::steps::{Convolution, Norm, Operation};
 use super::{Layer, MOMENTUM, Statistics, Tensor, Trainer, take};
 use crate::nn::cpu::images::{dense, preprocess, share, source, target};
-use crate::nn::cpu::kernel::{Residual, Source, Target, part};
+use crate::nn::cpu::kernel::{Relu, Residual, Source, Target};
 use crate::nn::cpu::layout::ResidualGradient;
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
@@ -28,7 +28,7 @@ impl<T: Real> Trainer<T> {
         dense(source(&self.slots[last.slot], last, count)).into_iter().map(Real::to_f64).collect()
     }
 
-    fn forward_step(&mut self, id: StepId, mut target: Target<T>, rgb: &[T]) {
+    fn forward_step(&mut self, id: StepId, target: Target<T>, rgb: &[T]) {
         let threads = Threads(rayon::current_num_threads());
         let Self { steps, layout, slots, kept, spares, tensors, layers, spare, statistics, .. } = self;
         let (step, count) = (&steps[id], target.images);
@@ -47,14 +47,14 @@ impl<T: Real> Trainer<T> {
                 let Some(layer) = &mut layers[id] else { return };
                 let workers = (threads, &*spares);
                 if convolution.is_plain() {
-                    layer.forward.run(input, target, Residual::None, None, workers);
+                    layer.forward.run(input, target, Residual::None, Relu::Apply, workers);
                     return;
                 }
                 let channels = step.shape[2];
                 let Target { data, stride, size, .. } = target;
                 let products = &mut layer.products[..count * size[0] * size[1] * channels];
                 let to = Target { data: products, images: count, stride: channels, size };
-                layer.forward.run(input, to, Residual::None, None, workers);
+                layer.forward.run(input, to, Residual::None, Relu::Apply, workers);
                 if let (Some(_), Statistics::Batch) = (convolution.norm, *statistics) {
                     layer.moments.measure(products, spare, threads);
                 }
@@ -64,26 +64,12 @@ impl<T: Real> Trainer<T> {
                 layer.affine.forward(products, (data, stride), shortcut, (convolution.relu, &mut kept[id]), threads);
             }
             (Operation::MaxPool(window), Some(input)) => {
-                let Target { data, stride, size, .. } = target;
-                let outputs = step.shape.iter().product();
-                threads.pairs(
-                    (data, size[0] * size[1] * stride),
-                    (&mut kept[id], outputs),
-                    |image, data, arguments| {
-                        let target = Target { data, images: 1, stride, size };
-                        pool::max_forward_with(window, input.image(image), target, arguments);
-                    },
-                );
+                pool::max_forward_with(window, input, target, &mut kept[id], threads);
             }
             (Operation::AvgPool { window, count_padding }, Some(input)) => {
-                for image in 0..count {
-                    let (input, target) = (input.image(image), target.image(image));
-                    pool::average_forward((window, *count_padding), input, target, threads);
-                }
+                pool::average_forward((window, *count_padding), input, target, threads);
             }
-            (Operation::GlobalAvgPool, Some(input)) => {
-                (0..count).for_each(|image| pool::global_forward(input.image(image), target.image(image)));
-            }
+            (Operation::GlobalAvgPool, Some(input)) => pool::global_forward(input, target, threads),
             // Only preprocessing has no input.
             (Operation::Concat, _) | (_, None) => {}
         }
@@ -116,20 +102,16 @@ impl<T: Real> Trainer<T> {
         // The gradients of a concatenation's parts are parts of its own.
         let (Some(&input), false) = (step.inputs.first(), matches!(step.operation, Operation::Concat)) else { return };
         let view = &layout.steps[input].gradient;
-        let (source, mut target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
-        for image in 0..count {
-            let (source, target, accumulate) = (source.image(image), target.image(image), place.accumulate);
-            match &step.operation {
-                Operation::MaxPool(window) => {
-                    let arguments = part(&kept[id], image, step.shape.iter().product());
-                    pool::max_backward(window, source, arguments, target, accumulate, threads);
-                }
-                Operation::AvgPool { window, count_padding } => {
-                    pool::average_backward((window, *count_padding), source, target, accumulate, threads);
-                }
-                Operation::GlobalAvgPool => pool::global_backward(source, target, accumulate, threads),
-                Operation::Concat | Operation::Preprocess(_) | Operation::Convolution(_) => {}
+        let (source, target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
+        match &step.operation {
+            Operation::MaxPool(window) => {
+                pool::max_backward(window, source, &kept[id], target, place.accumulate, threads);
             }
+            Operation::AvgPool { window, count_padding } => {
+                pool::average_backward((window, *count_padding), source, target, place.accumulate, threads);
+            }
+            Operation::GlobalAvgPool => pool::global_backward(source, target, place.accumulate, threads),
+            Operation::Concat | Operation::Preprocess(_) | Operation::Convolution(_) => {}
         }
     }
 

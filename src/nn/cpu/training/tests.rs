@@ -111,7 +111,8 @@ proptest! {
             let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / pixels as f64;
             prop_assert!((moments.mean[channel] - mean).abs() < 1e-9 * mean.abs());
             prop_assert!((moments.variance[channel] - variance).abs() < 1e-9);
-            prop_assert!((rough.mean[channel] - mean).abs() < 2e-6 * mean.abs());
+            // Up to 3,000 sums, each rounded by 6e-8 at most.
+            prop_assert!((rough.mean[channel] - mean).abs() < 1e-5 * mean.abs());
             prop_assert!((rough.variance[channel] - variance).abs() < 1e-3 * variance.max(1e-3));
         }
     }
