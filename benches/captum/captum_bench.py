@@ -42,11 +42,12 @@ class Networks:
 
     def get(self, topology, task, setting):
         mode, layout = setting.split(", ")[:2]
-        grad = task["kind"] in ("gradient", "map")
-        way = (mode, layout, task["device"], (task["threads"], task["precision"], grad) if mode == "compiled" else None)
+        trains, grad = task["kind"] == "training", task["kind"] in ("gradient", "map", "training")
+        compiled = (task["threads"], task["precision"], grad) if mode == "compiled" else None
+        way = (mode, layout, task["device"], trains, compiled)
         if self.made.get(topology, (None,))[0] != way:
             self.made.pop(topology, None)
-            module = build(topology).to(device_of(task), memory_format=LAYOUTS[layout])
+            module = build(topology, trains).to(device_of(task), memory_format=LAYOUTS[layout])
             if mode == "compiled":
                 # Weights can be frozen into the code where nothing is differentiated.
                 module = torch.compile(module, dynamic=False, options=None if grad else {"freezing": True})
@@ -134,6 +135,22 @@ class Bench:
                     logits = model(x)
                 (gradient,) = torch.autograd.grad(logits[:, task["class"]].sum(), x)
             return clock.answer(logits=logits[0].double().tolist(), norm=float(gradient[0].double().norm()))
+
+        return work
+
+    def training(self, task, setting):
+        model, x = self.networks.get(task["topology"], task, setting), images(task["input"], "input", task, setting)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+        def work(_):
+            model.zero_grad(set_to_none=True)
+            with Clock(x.device) as clock:
+                with autocast(task):
+                    logits = model(x).float()
+                labels = torch.arange(len(logits), device=x.device) % logits.shape[1]
+                torch.nn.functional.cross_entropy(logits, labels).backward()
+            norm = sum(float(parameter.grad.double().square().sum()) for parameter in parameters) ** 0.5
+            return clock.answer(logits=logits[0].double().tolist(), norm=norm)
 
         return work
 

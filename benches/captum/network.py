@@ -1,7 +1,8 @@
 """A network as PyTorch has it, from the description that `diaret bench` writes: layers as data, and files of parameters.
 
 Built as an `fx` graph, whose code is that of a module written by hand: one call a layer and nothing between. Batch norm is
-folded into the convolutions, ReLUs are in place, kernels need no gradients.
+folded into the convolutions, ReLUs are in place, kernels need no gradients; or, where it is trained, batch norm is live and
+everything that the files have needs gradients.
 """
 
 import json
@@ -44,15 +45,19 @@ def padding(window):
 
 def convolution(tensors, name, window, channels):
     kernel = tensors[f"{name}/kernel"].permute(3, 2, 0, 1).contiguous()
-    layer = nn.Conv2d(channels, kernel.shape[0], window["kernel"], window["stride"], padding(window))
+    bias = tensors.get(f"{name}/bias")
+    layer = nn.Conv2d(channels, kernel.shape[0], window["kernel"], window["stride"], padding(window), bias=bias is not None)
     layer.weight.data = kernel
-    layer.bias.data = tensors.get(f"{name}/bias", torch.zeros(kernel.shape[0]))
+    if bias is not None:
+        layer.bias.data = bias
     return layer.eval()
 
 
 def batch_norm(tensors, name, channels, epsilon):
     layer = nn.BatchNorm2d(channels, epsilon)
-    layer.weight.data = tensors.get(f"{name}/gamma", torch.ones(channels))
+    gamma = tensors.get(f"{name}/gamma")
+    layer.weight.data = torch.ones(channels) if gamma is None else gamma
+    layer.weight.requires_grad_(gamma is not None)
     layer.bias.data = tensors[f"{name}/beta"]
     layer.running_mean, layer.running_var = tensors[f"{name}/moving_mean"], tensors[f"{name}/moving_variance"]
     return layer.eval()
@@ -65,7 +70,7 @@ def dense(tensors, name):
     return layer
 
 
-def build(description):
+def build(description, trains=False):
     """The module, for images [rows, 3, side, side] of RGB in [0, 1]."""
     description = json.loads(pathlib.Path(description).read_text())
     tensors, nodes = parameters(description["files"]), description["nodes"]
@@ -85,8 +90,12 @@ def build(description):
             case "Conv2d":
                 value = call(convolution(tensors, name, of["window"], channels), inputs[0])
             case "BatchNorm":
-                value, before = inputs[0], inputs[0].target
-                modules[before] = fuse_conv_bn_eval(modules[before], batch_norm(tensors, name, channels, of["epsilon"]))
+                norm = batch_norm(tensors, name, channels, of["epsilon"])
+                if trains:
+                    value = call(norm, inputs[0])
+                else:
+                    value, before = inputs[0], inputs[0].target
+                    modules[before] = fuse_conv_bn_eval(modules[before], norm)
             case "Relu":
                 value = call(nn.ReLU(inplace=True), inputs[0])
             case "MaxPool":
@@ -107,4 +116,5 @@ def build(description):
                 raise ValueError(f"a layer that is not known: {kind}")
         values.append(value)
     graph.output(values[-1])
-    return fx.GraphModule(modules, graph).requires_grad_(False).eval()
+    module = fx.GraphModule(modules, graph)
+    return module.train() if trains else module.requires_grad_(False).eval()

@@ -58,6 +58,14 @@ pub enum Work {
         /// The class.
         class: usize,
     },
+    /// A training step: batch norm with the statistics of the batch, the mean cross entropy of `rows` images (image i is of
+    /// class i modulo the number of classes), and its gradient by all parameters.
+    Training {
+        /// A file with `input`.
+        input: PathBuf,
+        /// How many at once.
+        rows: usize,
+    },
     /// Integrated Gradients.
     Map {
         /// A file with `input` and `baseline`, `[side, side, 3]`.
@@ -117,7 +125,7 @@ pub struct Answer {
     /// Logits of the first row.
     #[serde(default)]
     pub logits: Vec<f64>,
-    /// Euclidean norm of the first row's gradient.
+    /// Euclidean norm of the first row's gradient; of a training step, of the gradient by all parameters.
     #[serde(default)]
     pub norm: Option<f64>,
 }

@@ -20,6 +20,7 @@ pub mod statistics;
 mod subject;
 mod tables;
 mod throughput;
+mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,8 @@ pub enum Part {
     Maps,
     /// Grades from files.
     Grading,
+    /// Training steps.
+    Training,
 }
 
 /// How it is measured.

@@ -134,6 +134,7 @@ fn key(task: &Task) -> String {
     let work = match &task.work {
         Work::Forward { rows, .. } => format!("{network} forward x{rows}"),
         Work::Gradient { rows, .. } => format!("{network} gradient x{rows}"),
+        Work::Training { rows, .. } => format!("{network} training x{rows}"),
         Work::Map { .. } => format!("{network} map"),
         Work::Grade { .. } => "grade".to_owned(),
     };

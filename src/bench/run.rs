@@ -14,7 +14,7 @@ use super::maps::{self, CaseRow, QUESTIONS};
 use super::other::{Other, Winners};
 use super::speed::{self, Pass, SpeedRow};
 use super::subject::{Subject, Weights};
-use super::{BenchError, Part, Report, Settings, throughput};
+use super::{BenchError, Part, Report, Settings, throughput, training};
 use crate::fundus::{Listing, NetworkInput};
 use crate::nn::cpu::peak::peak;
 use crate::nn::weights::hexadecimal;
@@ -88,6 +88,10 @@ pub fn run(
         None
     };
     let maps = if run.measures(Part::Maps) { run.maps(&subjects, &samples)? } else { Vec::new() };
+    let mut speed = speed;
+    if run.measures(Part::Training) {
+        speed.extend(run.training(&subjects, &samples)?);
+    }
     let (winners, left_out) = run.other.into_parts();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,6 +108,11 @@ pub fn run(
         left_out,
         seconds: begun.elapsed().as_secs_f64(),
     })
+}
+
+/// So many inputs of photographs, which repeat themselves.
+fn inputs(samples: &[Sample], count: usize) -> Vec<f32> {
+    samples.iter().cycle().take(count).flat_map(|sample| sample.input.pixels.iter().copied()).collect()
 }
 
 /// What won on such a machine in an earlier full run.
@@ -133,10 +142,15 @@ impl Run<'_> {
         (self.say)(line);
     }
 
+    /// Whether networks run on a card.
+    pub(super) fn is_on_card(&self) -> bool {
+        self.device.candle.is_some()
+    }
+
     /// One thread and all; on a card all, for it does not use them.
     pub(super) fn threads(&self) -> Vec<usize> {
         let all = rayon::current_num_threads();
-        if all > 1 && self.device.candle.is_none() { vec![1, all] } else { vec![all] }
+        if all > 1 && !self.is_on_card() { vec![1, all] } else { vec![all] }
     }
 
     pub(super) fn task(&self, work: Work, topology: &Path, threads: usize, precision: Precision) -> Task {
@@ -191,13 +205,18 @@ impl Run<'_> {
 
     fn speed(&mut self, subjects: &[Subject], samples: &[Sample]) -> Result<Vec<SpeedRow>, BenchError> {
         let most = self.settings.batches.iter().copied().max().unwrap_or(1);
-        let images: Vec<f32> =
-            samples.iter().cycle().take(most).flat_map(|sample| sample.input.pixels.iter().copied()).collect();
+        let images = inputs(samples, most);
         let mut rows = Vec::new();
         for subject in subjects {
             rows.extend(speed::measure(self, subject, &images)?);
         }
         Ok(rows)
+    }
+
+    fn training(&mut self, subjects: &[Subject], samples: &[Sample]) -> Result<Vec<SpeedRow>, BenchError> {
+        let images = inputs(samples, training::ROWS);
+        let rows = subjects.iter().filter_map(|subject| training::measure(self, subject, &images).transpose());
+        rows.collect()
     }
 
     /// The networks as `diaret grade` has them.

@@ -23,6 +23,19 @@ pub enum Pass {
     Forward,
     /// Logits, then the gradient of one by the image.
     Gradient,
+    /// Logits with the statistics of the batch, then the gradient of the loss by all parameters.
+    Training,
+}
+
+impl Pass {
+    /// Products of this pass, in those of a forward pass.
+    fn products(self) -> u64 {
+        match self {
+            Self::Forward => 1,
+            Self::Gradient => 2,
+            Self::Training => 3,
+        }
+    }
 }
 
 /// One network, one pass, one number of images and threads: seconds of every run.
@@ -62,13 +75,14 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
         }
         let input = input.clone();
         let work = match pass {
-            Pass::Forward => Work::Forward { input, rows },
             Pass::Gradient => Work::Gradient { input, rows, class: CLASS.index() },
+            _ => Work::Forward { input, rows },
         };
         let task = run.task(work, &subject.topology, threads, precision);
-        let row = row(run, subject, &images[..rows * size], (pass, rows), &task)?;
+        let mut executor = subject.model.executor(rows)?;
+        let mut once = || time(executor.as_mut(), pass, &images[..rows * size]);
+        let row = row(run, subject, (pass, rows), &task, &mut once)?;
         run.note_gradient(&row);
-        run.say(&said(&row));
         list.push(row);
     }
     Ok(list)
@@ -97,16 +111,16 @@ fn shapes(run: &Run) -> Vec<Shape> {
     shapes
 }
 
-fn row(
+/// A row, from `once`: one pass of this program.
+pub(super) fn row(
     run: &mut Run,
     subject: &Subject,
-    images: &[f32],
     (pass, rows): (Pass, usize),
     task: &Task,
+    once: &mut (dyn FnMut() -> Result<Answer, BenchError> + Send),
 ) -> Result<SpeedRow, BenchError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(task.threads).build()?;
-    let mut executor = subject.model.executor(rows)?;
-    let mut once = || pool.install(|| time(executor.as_mut(), pass, images));
+    let mut once = || pool.install(&mut *once);
     let same = task.precision == Precision::F32;
     let warm = if same { Some(once()?) } else { None };
     let (mut ours, mut other) = (Vec::new(), Vec::new());
@@ -128,32 +142,31 @@ fn row(
         }
         other.push(answer.seconds);
     }
-    let passes = if pass == Pass::Gradient { 2 } else { 1 };
-    Ok(SpeedRow {
+    let row = SpeedRow {
         network: subject.network,
         weights: subject.weights,
         pass,
         rows,
         threads: task.threads,
         precision: task.precision,
-        products: passes * subject.products,
+        products: pass.products() * subject.products,
         ours,
         setting: setting.filter(|_| !other.is_empty()),
         other,
-    })
+    };
+    run.say(&said(&row));
+    Ok(row)
 }
 
 /// One pass of this program.
 fn time(executor: &mut dyn Executor, pass: Pass, images: &[f32]) -> Result<Answer, BenchError> {
     let begun = Instant::now();
-    let (logits, norm) = match pass {
-        Pass::Forward => (executor.logits(images)?, None),
-        Pass::Gradient => {
-            let output = Output::Logit(Target::Grade(CLASS));
-            let gradients =
-                executor.value_and_gradient(images, At::Input, &|logits| output.value_and_cotangent(logits))?;
-            (gradients.logits, Some(gradients.gradient))
-        }
+    let (logits, norm) = if pass == Pass::Gradient {
+        let output = Output::Logit(Target::Grade(CLASS));
+        let gradients = executor.value_and_gradient(images, At::Input, &|logits| output.value_and_cotangent(logits))?;
+        (gradients.logits, Some(gradients.gradient))
+    } else {
+        (executor.logits(images)?, None)
     };
     let seconds = begun.elapsed().as_secs_f64();
     let first = SIDE * SIDE * 3;

@@ -30,6 +30,10 @@ pub struct Subject {
     pub weights: Weights,
     /// Makes executors.
     pub model: Arc<dyn Model>,
+    /// Its topology.
+    pub graph: Graph,
+    /// Where its parameters are; of one that lies in several files the first counts.
+    pub files: Vec<PathBuf>,
     /// Products of one forward pass of one image, as the topology has them; an input gradient takes as many again.
     pub products: u64,
     /// The description for another program.
@@ -42,7 +46,7 @@ struct Description<'a> {
     side: usize,
     preprocessing: Affine,
     nodes: &'a [Node],
-    files: Vec<PathBuf>,
+    files: &'a [PathBuf],
 }
 
 impl Subject {
@@ -59,15 +63,13 @@ impl Subject {
         let entry = manifest.networks.get(&network).ok_or_else(|| BenchError::file(folder, "its weights are gone"))?;
         let graph = Graph::new(network, &entry.variant, SIDE)?;
         let topology = exchange.join(format!("{}.json", network.name()));
-        let description = Description {
-            side: graph.side,
-            preprocessing: graph.variant.preprocessing.affine(),
-            nodes: &graph.nodes,
-            files: entry.files.iter().map(|part| folder.join(&part.file)).collect(),
-        };
+        let files: Vec<PathBuf> = entry.files.iter().map(|part| folder.join(&part.file)).collect();
+        let preprocessing = graph.variant.preprocessing.affine();
+        let description = Description { side: graph.side, preprocessing, nodes: &graph.nodes, files: &files };
         let text = serde_json::to_vec(&description).map_err(|error| BenchError::file(&topology, error))?;
         fs::write(&topology, text).map_err(|error| BenchError::file(&topology, error))?;
-        Ok(Self { network, weights, model, products: products(&graph), topology })
+        let products = products(&graph);
+        Ok(Self { network, weights, model, graph, files, products, topology })
     }
 }
 

@@ -74,6 +74,7 @@ fn speed(report: &Report) -> String {
         let pass = match row.pass {
             Pass::Forward => "forward",
             Pass::Gradient => "input gradient",
+            Pass::Training => "training step",
         };
         let cells = [
             network(row.network, row.weights),

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
     precision: Vec<PrecisionName>,
     /// What is measured.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "speed,grading,maps")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "speed,grading,maps,training")]
     only: Vec<PartName>,
     /// Images at once for rows of speed.
     #[arg(long, value_delimiter = ',', default_value = "1,8", value_parser = parse_count)]
@@ -90,6 +90,8 @@ enum PartName {
     Grading,
     /// Integrated Gradients.
     Maps,
+    /// Training steps.
+    Training,
 }
 
 impl From<PrecisionName> for Precision {
@@ -107,6 +109,7 @@ impl From<PartName> for Part {
             PartName::Speed => Self::Speed,
             PartName::Grading => Self::Grading,
             PartName::Maps => Self::Maps,
+            PartName::Training => Self::Training,
         }
     }
 }

@@ -1,0 +1,85 @@
+//! A network comes in; how long a training step takes goes out, beside the other program.
+//!
+//! A step is a batch through the whole network, batch norm with the statistics of the batch, and the gradient of the mean cross
+//! entropy by all parameters; no optimiser.
+
+use std::time::Instant;
+
+use super::beside::{Answer, Precision, Work};
+use super::speed::{self, Pass, SpeedRow};
+use super::subject::Subject;
+use super::{BenchError, Run, exchange};
+use crate::nn::SIDE;
+use crate::nn::cpu::training::{Statistics, Trainer};
+use crate::nn::weights::Store;
+
+/// Images of a batch.
+pub const ROWS: usize = 16;
+/// What a step costs of an image, in gradients.
+const COST: f64 = 2.0;
+
+/// The row of a network, with all threads; `images` is `[16, side, side, 3]`. `None` on a card, which does not train yet, and
+/// where time is up.
+pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Option<SpeedRow>, BenchError> {
+    let name = format!("{} training x{ROWS}", subject.network.label());
+    if run.is_on_card() {
+        run.other.leave_out(format!("{name}: the program trains on the processor alone"));
+        return Ok(None);
+    }
+    // Both programs, each once more to be warm.
+    let steps = 2 * (run.settings.runs + 1);
+    if run.time_is_up(&name, COST * (steps * ROWS) as f64) {
+        return Ok(None);
+    }
+    let input = run.exchange.file("batch.safetensors");
+    exchange::write(&input, &[("input", vec![ROWS, SIDE, SIDE, 3], images)])?;
+    let work = Work::Training { input, rows: ROWS };
+    let task = run.task(work, &subject.topology, rayon::current_num_threads(), Precision::F32);
+    let store = Store::open(&subject.files)?;
+    let parameter = |name: &str| store.read(name).ok().map(|tensor| tensor.values);
+    let mut trainer = Trainer::new(&subject.graph, &parameter, ROWS, Statistics::Batch)?;
+    let mut once = || step(&mut trainer, images);
+    speed::row(run, subject, (Pass::Training, ROWS), &task, &mut once).map(Some)
+}
+
+/// One step of this program.
+fn step(trainer: &mut Trainer<f32>, images: &[f32]) -> Result<Answer, BenchError> {
+    let begun = Instant::now();
+    let outcome = trainer.step(images, &cross_entropy)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let gradients = trainer.tensors().iter().flat_map(|tensor| &tensor.gradient);
+    let norm = gradients.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+    let classes = outcome.logits.len() / ROWS;
+    Ok(Answer { seconds, peak_bytes: None, logits: outcome.logits[..classes].to_vec(), norm: Some(norm) })
+}
+
+/// The cross entropy of an image, whose class is its place modulo the number of classes, and its part in the mean's derivative.
+fn cross_entropy(image: usize, logits: &[f64]) -> (f64, Vec<f64>) {
+    let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
+    let class = image % logits.len();
+    let derivative = |(place, logit): (usize, &f64)| {
+        ((logit - greatest).exp() / sum - f64::from(u8::from(place == class))) / ROWS as f64
+    };
+    (greatest + sum.ln() - logits[class], logits.iter().enumerate().map(derivative).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_derivative_of_the_cross_entropy_is_its_slope() {
+        let logits = [0.3, -1.2, 2.0, 0.0, 0.7];
+        let (_, derivative) = cross_entropy(7, &logits);
+        for (place, derivative) in derivative.into_iter().enumerate() {
+            let at = |step: f64| {
+                let mut logits = logits;
+                logits[place] += step;
+                cross_entropy(7, &logits).0
+            };
+            let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
+            assert!((derivative - slope / ROWS as f64).abs() < 1e-9, "{place}: {derivative}");
+        }
+    }
+}
