@@ -80,7 +80,7 @@ fn arguments_are_explained_and_refused() {
         vec!["bench", "--runs", "0"],
         vec!["bench", "--precision", "bf16"],
         vec!["bench", "--tables", "report.json", "--quick"],
-        vec!["bench", "--only", "training"],
+        vec!["bench", "--only", "everything"],
     ] {
         assert_eq!(status(&diaret(&arguments)), 2, "{arguments:?}");
     }

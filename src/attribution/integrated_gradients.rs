@@ -120,8 +120,8 @@ fn next(now: usize, claim: Option<f64>, [used, limit]: [usize; 2]) -> Option<usi
     if rest < least {
         return None;
     }
-    let Some(claim) = claim else { return Some(FIRST[1].max(least).min(rest)) };
-    let wanted = convergence::intervals(now, claim / AIM).clamp(least, most).max(LEAST).min(rest);
+    let wanted = claim.map_or(FIRST[1], |claim| convergence::intervals(now, claim / AIM).min(most).max(LEAST));
+    let wanted = wanted.max(least).min(rest);
     // What is left after it must suffice for another one, or half of the limit must have been used.
     let follows = (rest - wanted) as f64 >= GROWTH[0] * wanted as f64;
     let half = (limit / 2 + 1).saturating_sub(used);

@@ -80,18 +80,18 @@ pub fn run(
     let load = |&network: &Network| Subject::load(weights, network, device, &folder);
     let subjects: Vec<Subject> = settings.networks.iter().map(load).collect::<Result<_, _>>()?;
     let peaks = if device.candle.is_none() { run.threads().into_iter().map(peak).collect() } else { Vec::new() };
-    let speed = if run.measures(Part::Speed) { run.speed(&subjects, &samples)? } else { Vec::new() };
+    let mut speed = if run.measures(Part::Speed) { run.speed(&subjects, &samples)? } else { Vec::new() };
     let grading = if run.measures(Part::Grading) {
         let networks = run.networks(weights);
         throughput::measure(&mut run, &networks, &samples)?
     } else {
         None
     };
-    let maps = if run.measures(Part::Maps) { run.maps(&subjects, &samples)? } else { Vec::new() };
-    let mut speed = speed;
+    // Before maps, which take all the time that a quick run has left.
     if run.measures(Part::Training) {
         speed.extend(run.training(&subjects, &samples)?);
     }
+    let maps = if run.measures(Part::Maps) { run.maps(&subjects, &samples)? } else { Vec::new() };
     let (winners, left_out) = run.other.into_parts();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -215,8 +215,15 @@ impl Run<'_> {
 
     fn training(&mut self, subjects: &[Subject], samples: &[Sample]) -> Result<Vec<SpeedRow>, BenchError> {
         let images = inputs(samples, training::ROWS);
-        let rows = subjects.iter().filter_map(|subject| training::measure(self, subject, &images).transpose());
-        rows.collect()
+        let mut rows = Vec::new();
+        for subject in subjects {
+            if self.settings.quick && subject.weights == Weights::Formula {
+                self.other.leave_out(format!("training of {}: only in full", subject.network.label()));
+            } else {
+                rows.extend(training::measure(self, subject, &images)?);
+            }
+        }
+        Ok(rows)
     }
 
     /// The networks as `diaret grade` has them.
