@@ -117,7 +117,7 @@ pub fn measure(
         return Ok(Some(row));
     }
     let gradients = gradients_to_take(run, &case);
-    if run.time_is_up(&name(&case), gradients) {
+    if run.time_is_up(&name(&case), (case.network, gradients)) {
         return Ok(None);
     }
     let starts = baseline.starts(input, &sample.input.mask, SIDE);
@@ -128,7 +128,7 @@ pub fn measure(
     let bench = Bench { case: &case, integral, ends, topology: &subject.topology };
     // The first map of a network costs more: the other program's settings are tried.
     run.other.setting(&bench.task(run, STEPS, Precision::F32));
-    if run.time_is_up(&name(&case), gradients) {
+    if run.time_is_up(&name(&case), (case.network, gradients)) {
         return Ok(None);
     }
     let row = bench.row(run, &mut function)?;

@@ -1,6 +1,7 @@
 //! Settings, weights, photographs and perhaps another program come in; a [`Report`] goes out. What all parts share while they
 //! measure stands here: the other program, what is kept, and the time that is left.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,8 @@ pub(super) struct Run<'a> {
     /// What rows of maps depend on beside the case: both programs, the machine, the settings.
     pub(super) identity: serde_json::Value,
     deadline: Option<Instant>,
-    /// Seconds of the slowest gradient so far, of one image with all threads, ours or the other's.
-    gradient: f64,
+    /// Seconds of a network's gradient, of one image with all threads: ours or the other's, whichever takes longer.
+    gradients: BTreeMap<Network, f64>,
     say: &'a mut dyn FnMut(&str),
 }
 
@@ -72,7 +73,7 @@ pub fn run(
         exchange: Exchange::new()?,
         identity: identity(settings, &machine, name.as_deref()),
         deadline: settings.quick.then(|| begun + QUICK),
-        gradient: 0.0,
+        gradients: BTreeMap::new(),
         say,
     };
     let samples = run.samples(photographs)?;
@@ -162,9 +163,10 @@ impl Run<'_> {
         Task { work, topology: topology.to_owned(), threads, precision, device: device.to_owned() }
     }
 
-    /// Whether something that costs about so many gradients would end after the deadline; if so, it is noted as left out.
-    pub(super) fn time_is_up(&mut self, what: &str, gradients: f64) -> bool {
-        let needed = Duration::from_secs_f64(gradients * self.gradient);
+    /// Whether something that costs about so many gradients of a network would end after the deadline; if so, it is noted as
+    /// left out.
+    pub(super) fn time_is_up(&mut self, what: &str, (network, gradients): (Network, f64)) -> bool {
+        let needed = Duration::from_secs_f64(gradients * self.gradients.get(&network).copied().unwrap_or(0.0));
         let up = self.deadline.is_some_and(|deadline| Instant::now() + needed > deadline);
         if up {
             self.other.leave_out(format!("{what}: the quarter of an hour of a quick run did not suffice"));
@@ -175,10 +177,9 @@ impl Run<'_> {
     /// Remembers how long a gradient takes.
     pub(super) fn note_gradient(&mut self, row: &SpeedRow) {
         if row.pass == Pass::Gradient && row.threads == rayon::current_num_threads() {
-            for runs in [&row.ours, &row.other] {
-                let least = runs.iter().copied().reduce(f64::min).unwrap_or(0.0);
-                self.gradient = self.gradient.max(least / row.rows as f64);
-            }
+            let least = |runs: &[f64]| runs.iter().copied().reduce(f64::min).unwrap_or(0.0) / row.rows as f64;
+            // Of the largest batch, which comes last: maps are made with such.
+            self.gradients.insert(row.network, least(&row.ours).max(least(&row.other)));
         }
     }
 

@@ -70,7 +70,8 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
     exchange::write(&input, &[("input", vec![images.len() / size, SIDE, SIDE, 3], images)])?;
     let mut list = Vec::new();
     for Shape { precision, threads, rows, pass } in shapes(run) {
-        if run.time_is_up(&format!("{} {pass:?} x{rows}, {threads} thread(s)", subject.network.label()), 0.0) {
+        let name = format!("{} {pass:?} x{rows}, {threads} thread(s)", subject.network.label());
+        if run.time_is_up(&name, (subject.network, 0.0)) {
             continue;
         }
         let input = input.clone();

@@ -28,7 +28,7 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Optio
     }
     // Both programs, each once more to be warm.
     let steps = 2 * (run.settings.runs + 1);
-    if run.time_is_up(&name, COST * (steps * ROWS) as f64) {
+    if run.time_is_up(&name, (subject.network, COST * (steps * ROWS) as f64)) {
         return Ok(None);
     }
     let input = run.exchange.file("batch.safetensors");

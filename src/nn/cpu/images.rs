@@ -56,20 +56,24 @@ impl<T: Real> Program<T> {
 
     /// Kernels turned for gradients, by all threads if that was not done before.
     pub fn gradients(&self) -> Arc<Gradients<T>> {
-        let mut gradients = lock(&self.gradients);
-        Arc::clone(gradients.get_or_insert_with(|| {
-            let turn = |(step, forward): (&Step<T>, &Option<Box<dyn Forward<T>>>)| {
-                let (Operation::Convolution(convolution), Some(forward)) = (&step.operation, forward) else {
-                    return None;
-                };
-                let [height, width, _] = self.plan.steps[step.inputs[0]].shape;
-                let turned = Turned::new(convolution.window, &forward.kernel(), convolution.bias.len());
-                Some(self.set.backward(turned, [height, width]))
-            };
-            let gradients = self.plan.steps.par_iter().zip(&self.forward).map(turn).collect();
-            memory::give_back();
-            Arc::new(gradients)
-        }))
+        if let Some(gradients) = &*lock(&self.gradients) {
+            return Arc::clone(gradients);
+        }
+        // Not under the lock: a thread that waits for others may be given other work, which may ask for the same.
+        let turned = Arc::new(self.turn());
+        Arc::clone(lock(&self.gradients).get_or_insert(turned))
+    }
+
+    fn turn(&self) -> Gradients<T> {
+        let turn = |(step, forward): (&Step<T>, &Option<Box<dyn Forward<T>>>)| {
+            let (Operation::Convolution(convolution), Some(forward)) = (&step.operation, forward) else { return None };
+            let [height, width, _] = self.plan.steps[step.inputs[0]].shape;
+            let turned = Turned::new(convolution.window, &forward.kernel(), convolution.bias.len());
+            Some(self.set.backward(turned, [height, width]))
+        };
+        let gradients = self.plan.steps.par_iter().zip(&self.forward).map(turn).collect();
+        memory::give_back();
+        gradients
     }
 
     /// Frees the kernels that were turned, once nobody uses them.
