@@ -107,6 +107,22 @@ pub struct Secants<T = f32> {
     pub gradient: Vec<T>,
 }
 
+/// Cuts points of a path, `row` numbers each, into stretches of at most so many intervals, each of which begins with the last point
+/// of the one before; an error where there is no interval.
+fn stretches<T>(points: &[T], row: usize, intervals: usize) -> Result<impl Iterator<Item = &[T]>, NnError> {
+    let all = (points.len() / row).saturating_sub(1);
+    if !points.len().is_multiple_of(row) || all == 0 {
+        return Err(NnError::Shape { expected: row, given: points.len() });
+    }
+    Ok((0..all).step_by(intervals).map(move |first| &points[first * row..(all.min(first + intervals) + 1) * row]))
+}
+
+/// The cotangents between neighbours, from the logits of points.
+fn cotangents(logits: &[f64], classes: usize, between: &Between) -> Vec<f64> {
+    let points = logits.chunks_exact(classes);
+    points.clone().zip(points.skip(1)).flat_map(|(from, to)| between(from, to)).collect()
+}
+
 impl<T> Secants<T> {
     /// Appends those of points that begin with the last one of these, logits of so many classes each.
     fn append(&mut self, next: Self, classes: usize) {

@@ -12,7 +12,7 @@ use super::program::{Program, Step, Work};
 use super::{pool, share};
 use crate::nn::plan::StepId;
 use crate::nn::real::Real;
-use crate::nn::{At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
+use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
 
 /// Runs a plan on one of candle's devices, in f32 or f64.
 #[derive(Debug)]
@@ -189,8 +189,8 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let Program { classes, device, .. } = &*self.program;
         let forward = self.forward(points, Rows::Points)?;
         let logits = to_host::<T>(&forward.logits)?;
-        let pairs = logits.chunks_exact(*classes).zip(logits.chunks_exact(*classes).skip(1));
-        let derivatives: Vec<T> = pairs.flat_map(|(from, to)| between(from, to)).map(<T as Real>::from_f64).collect();
+        let cotangents = nn::cotangents(&logits, *classes, between);
+        let derivatives: Vec<T> = cotangents.into_iter().map(<T as Real>::from_f64).collect();
         let derivative = Tensor::from_vec(derivatives, (logits.len() / classes - 1, *classes), device)?;
         let gradient = channels_last(&self.backward(&derivative, &forward.kept, 0)?)?;
         Ok(Secants { logits, gradient })
@@ -313,19 +313,12 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
         between: &Between,
         interrupt: &Interrupt,
     ) -> std::result::Result<Secants<T>, NnError> {
-        let row = self.row();
-        if !points.len().is_multiple_of(row) || points.len() < 2 * row {
-            return Err(NnError::Shape { expected: row, given: points.len() });
-        }
         let mut all = Secants::default();
-        let intervals = points.len() / row - 1;
-        for first in (0..intervals).step_by(self.rows) {
+        for points in nn::stretches(points, self.row(), self.rows)? {
             if interrupt() {
                 return Err(NnError::Interrupted);
             }
-            let last = intervals.min(first + self.rows);
-            let part = self.secants_of(&points[first * row..(last + 1) * row], between).map_err(super::failed)?;
-            all.append(part, self.program.classes);
+            all.append(self.secants_of(points, between).map_err(super::failed)?, self.program.classes);
         }
         Ok(all)
     }

@@ -15,7 +15,7 @@ use super::instruction_set::InstructionSet;
 use super::parallel::{Spares, Threads};
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
-use crate::nn::{At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
+use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
@@ -154,25 +154,19 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
     }
 
     fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError> {
-        let (classes, row, threads) = (self.classes(), self.row(), rayon::current_num_threads());
-        if !points.len().is_multiple_of(row) || points.len() < 2 * row {
-            return Err(NnError::Shape { expected: row, given: points.len() });
-        }
+        let (classes, threads) = (self.classes(), Threads(rayon::current_num_threads()));
+        // Each has the last point of the one before, so that there should be few: all threads share one.
+        let stretches = nn::stretches(points, self.row(), TOGETHER)?;
         let gradients = self.program.gradients();
         let work = |job: Job<T>, images: &mut Images<T>, rgb: &[T]| {
             let logits = job.forward(images, rgb, Keep::Between, None)?;
-            let pairs = logits.chunks_exact(classes).zip(logits.chunks_exact(classes).skip(1));
-            let cotangents: Vec<f64> = pairs.flat_map(|(from, to)| between(from, to)).collect();
+            let cotangents = nn::cotangents(&logits, classes, between);
             let gradient = job.backward(&gradients, images, &cotangents, 0)?;
             Ok(Secants { logits, gradient })
         };
         let mut all = Secants::default();
-        let intervals = points.len() / row - 1;
-        // Each group has the last point of the one before, so that there should be few: all threads share one.
-        for first in (0..intervals).step_by(TOGETHER) {
-            let last = intervals.min(first + TOGETHER);
-            let points = &points[first * row..(last + 1) * row];
-            all.append(self.run(points, (Threads(threads), interrupt), work)?, classes);
+        for points in stretches {
+            all.append(self.run(points, (threads, interrupt), work)?, classes);
         }
         Ok(all)
     }
