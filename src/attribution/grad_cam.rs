@@ -24,9 +24,7 @@ pub fn grad_cam(
             return Err(AttributionError::Shape { expected, given });
         }
     }
-    if cancel.is_cancelled() {
-        return Err(AttributionError::Cancelled);
-    }
+    cancel.check()?;
     let features = function.features(input)?;
     let coarse = weighted_sum(&features)?;
     let share = 1.0 / channels as f32;
