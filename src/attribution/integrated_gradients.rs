@@ -27,6 +27,9 @@ const GROWTH: [f64; 2] = [1.5, 3.5];
 /// The share of the tolerance that is aimed at, so that few maps need another refinement.
 const AIM: f64 = 0.75;
 
+/// What a map of a fixed rule meets: nothing.
+const NOTHING_CLAIMED: Stop = Stop { tolerance: f64::NEG_INFINITY, completeness: None, max_steps: 0 };
+
 /// What is heard while a map is made.
 #[derive(Debug)]
 pub enum Update {
@@ -95,8 +98,22 @@ impl IntegratedGradients<'_> {
         let mut integral = Integral::new(self, function.shape())?;
         integral.take_rule(function, rule, cancel, hear)?;
         integral.finish()?;
-        let nothing_is_claimed = Stop { tolerance: f64::NEG_INFINITY, completeness: None, max_steps: 0 };
-        Ok(integral.attribution(nothing_is_claimed, begun))
+        Ok(integral.attribution(NOTHING_CLAIMED, begun))
+    }
+
+    /// Takes the integral by the secants of so many intervals a path: nothing is claimed about its convergence.
+    pub fn with_secants(
+        &self,
+        function: &mut dyn Differentiable,
+        intervals: usize,
+        cancel: &Cancel,
+        hear: &mut dyn FnMut(Update),
+    ) -> Result<Attribution, AttributionError> {
+        let begun = Instant::now();
+        let mut integral = Integral::new(self, function.shape())?;
+        integral.take(function, intervals, cancel, hear)?;
+        integral.finish()?;
+        Ok(integral.attribution(NOTHING_CLAIMED, begun))
     }
 
     /// There is a path, and all images are of this shape.

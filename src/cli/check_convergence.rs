@@ -5,7 +5,6 @@
 //! are not made again.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::NetworkName;
 use super::output::{ProgressLine, Sink, warn};
-use super::{DONE, DeviceArgument, FAILURE};
+use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::integrated_gradients::{IntegratedGradients, Update};
 use crate::attribution::quadrature::Rule;
@@ -94,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         named => named.iter().map(|&name| name.into()).collect(),
     };
     let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
-    let mut rows = read(&args.out)?;
+    let mut rows: Vec<Row> = rows::read(&args.out)?;
     for file in &files.candidates {
         add_rows(args, &networks, &asked, file, &mut rows)?;
     }
@@ -136,7 +135,7 @@ fn add_rows(
             continue;
         }
         let row = check(args, model.as_ref(), &prepared.input, name.clone())?;
-        append(&args.out, &row)?;
+        rows::append(&args.out, &row)?;
         rows.push(row);
     }
     Ok(())
@@ -229,24 +228,6 @@ impl Kept {
         ];
         serialize_to_file(tensors, Some(self.of.clone()), &self.path).with_context(cannot)
     }
-}
-
-/// The rows that are there.
-fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let cannot = || format!("cannot read {}: move it away to begin anew", path.display());
-    csv::Reader::from_path(path).with_context(cannot)?.deserialize().collect::<Result<_, _>>().with_context(cannot)
-}
-
-fn append(path: &Path, row: &Row) -> anyhow::Result<()> {
-    let cannot = || format!("cannot write {}", path.display());
-    let file = File::options().create(true).append(true).open(path).with_context(cannot)?;
-    let new = file.metadata().with_context(cannot)?.len() == 0;
-    let mut writer = csv::WriterBuilder::new().has_headers(new).from_writer(file);
-    writer.serialize(row).with_context(cannot)?;
-    writer.flush().with_context(cannot)
 }
 
 fn share_within(rows: &[Row], limit: f64) -> f64 {

@@ -3,12 +3,14 @@
 mod bench;
 mod check_convergence;
 mod check_fields;
+mod compare_rules;
 mod explain;
 mod grade;
 mod import_weights;
 mod names;
 mod output;
 mod records;
+mod rows;
 mod train;
 
 use std::path::PathBuf;
@@ -61,6 +63,8 @@ enum Command {
     ImportWeights(import_weights::Args),
     /// Checks that maps are as close to the truth as they claim: one row an image and network.
     CheckConvergence(check_convergence::Args),
+    /// Compares ways to place the points of a path: how close maps of equally many gradients are.
+    CompareRules(compare_rules::Args),
     /// Counts fundus photographs and other pictures that are refused.
     CheckFields(check_fields::Args),
     /// Measures how fast networks, gradients, maps and grading are on this machine.
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Some(Command::Grade(args)) => grade::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::CheckConvergence(args)) => check_convergence::run(&args),
+        Some(Command::CompareRules(args)) => compare_rules::run(&args),
         Some(Command::CheckFields(args)) => check_fields::run(args),
         Some(Command::ImportWeights(args)) => import_weights::run(args),
         Some(Command::Bench(args)) => bench::run(&args),

@@ -1,0 +1,339 @@
+//! `diaret compare-rules`: photographs and networks come in; how close to the truth maps of equally many gradients are goes out,
+//! for each way to place the points of a path.
+//!
+//! The truth is a map by the secants of many more intervals. Each photograph's rows are written as soon as they are known, and
+//! those that are there already, of the same weights and reference, are not made again.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::NetworkName;
+use super::output::{ProgressLine, Sink, warn};
+use super::{DONE, DeviceArgument, UsageError, rows};
+use crate::attribution::convergence::distance;
+use crate::attribution::integrated_gradients::IntegratedGradients;
+use crate::attribution::quadrature::Rule;
+use crate::attribution::{Attribution, AttributionError, Baseline, Cancel, Differentiable};
+use crate::bench::statistics::Spread;
+use crate::fundus::{Listing, NetworkInput};
+use crate::grading::Output;
+use crate::home::Home;
+use crate::nn::{Model, Network};
+use crate::session::{Explained, Files, prepare, rows_at_once};
+
+/// Gradients that every rule is given.
+const GRADIENTS: [usize; 2] = [24, 96];
+/// Closeness whose gradients are read from the line through both, in logarithms.
+const GOALS: [f64; 2] = [0.02, 0.005];
+/// Intervals between the points at which a density is measured.
+const CELLS: usize = 32;
+/// Parts of the path whose change of F decides how many points they get (arXiv 2302.11107).
+const PARTS: usize = 4;
+
+/// Compares ways to place the points of a path.
+///
+/// Prints the table of all rows in --out; measures nothing unless --images are given.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Photographs and folders to measure.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    images: Vec<PathBuf>,
+    /// Photographs from which each network's own points are learnt (arXiv 2410.04118): none of --images.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    learn_from: Vec<PathBuf>,
+    /// The networks; every one that has weights unless given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    networks: Vec<NetworkName>,
+    /// The rows, as CSV; some are added to it.
+    #[arg(long, value_name = "FILE.csv")]
+    out: PathBuf,
+    /// Intervals of the reference.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..))]
+    reference_intervals: u32,
+    /// Where the networks run.
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+}
+
+/// A way to place points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Way {
+    /// Midpoints of equal intervals.
+    Uniform,
+    /// Captum's default.
+    GaussLegendre,
+    /// At the extrema of a Chebyshev polynomial.
+    ClenshawCurtis,
+    /// As many points in a part of the path as the square root of the change of F there asks for (arXiv 2302.11107).
+    ByOutput,
+    /// As dense as the square root of the gradient's change, on the mean of other photographs (arXiv 2410.04118: the minimum of
+    /// its bound on the error).
+    Learnt,
+    /// What this program does: secants instead of gradients at points.
+    Secants,
+}
+
+impl Way {
+    const ALL: [Self; 6] =
+        [Self::Uniform, Self::GaussLegendre, Self::ClenshawCurtis, Self::ByOutput, Self::Learnt, Self::Secants];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform midpoints",
+            Self::GaussLegendre => "Gauss-Legendre",
+            Self::ClenshawCurtis => "Clenshaw-Curtis",
+            Self::ByOutput => "by change of output (2302.11107)",
+            Self::Learnt => "points learnt per network (2410.04118)",
+            Self::Secants => "secants",
+        }
+    }
+}
+
+/// One photograph, network, way and number of gradients.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Row {
+    file: String,
+    network: Network,
+    weights: String,
+    reference_intervals: u32,
+    way: Way,
+    gradients: usize,
+    distance: f64,
+    completeness_error: f64,
+}
+
+/// Adds the rows that are missing and prints the table.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut known: Vec<Row> = rows::read(&args.out)?;
+    if !args.images.is_empty() {
+        measure(args, &mut known)?;
+    }
+    print(&known)?;
+    Ok(ExitCode::from(DONE))
+}
+
+fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
+    let home = Home::find()?;
+    let files = Files::find(&args.images, &|| false)?.candidates;
+    let others = Files::find(&args.learn_from, &|| false)?.candidates;
+    if others.is_empty() || others.iter().any(|other| files.contains(other)) {
+        return Err(UsageError("--learn-from needs photographs that are not among --images".to_owned()).into());
+    }
+    let asked: Vec<Network> = match args.networks.as_slice() {
+        [] => Network::ALL.to_vec(),
+        named => named.iter().map(|&name| name.into()).collect(),
+    };
+    let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
+    let mut densities = BTreeMap::new();
+    for file in &files {
+        for &network in &asked {
+            let model = match networks.model(network) {
+                Ok(model) => model,
+                Err(why) => {
+                    warn(&format!("{} left out: {why}", network.label()));
+                    continue;
+                }
+            };
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_this = |row: &&Row| row.file == name && row.weights == model.weights_hash();
+            let same_reference = |row: &Row| row.reference_intervals == args.reference_intervals;
+            if known.iter().filter(is_this).any(same_reference) {
+                continue;
+            }
+            let density = match densities.entry(network) {
+                Entry::Occupied(density) => density.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(density(model.as_ref(), &others)?),
+            };
+            let Some(made) = compare(args, model.as_ref(), file, &name, density)? else { continue };
+            for row in made {
+                rows::append(&args.out, &row)?;
+                known.push(row);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is integrated for one photograph by default.
+struct Subject {
+    function: Explained,
+    input: NetworkInput,
+    starts: Vec<Vec<f32>>,
+}
+
+impl Subject {
+    /// `None`, and a line on stderr, for a file that is no fundus photograph.
+    fn new(model: &dyn Model, file: &Path) -> anyhow::Result<Option<Self>> {
+        let input = match prepare(file, &mut Listing::default()) {
+            Ok((_, prepared)) => prepared.input,
+            Err(unusable) => {
+                warn(&format!("left out: {}", unusable.reason));
+                return Ok(None);
+            }
+        };
+        let function = Explained::new(model.executor(rows_at_once())?, Output::default(), &input.pixels)?;
+        let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
+        Ok(Some(Self { function, input, starts }))
+    }
+
+    /// The images at some places on the path, one after the other.
+    fn points(&self, places: &[f64]) -> Vec<f32> {
+        let pairs = || self.starts[0].iter().zip(&self.input.pixels);
+        let at = |&place: &f64| pairs().map(move |(from, to)| from + place as f32 * (to - from));
+        places.iter().flat_map(at).collect()
+    }
+
+    /// The map of one way.
+    fn map(&mut self, way: Way, gradients: usize, density: &[f64]) -> Result<Attribution, AttributionError> {
+        let rule = match way {
+            Way::Uniform => Rule::midpoints(gradients),
+            Way::GaussLegendre => Rule::gauss_legendre(gradients),
+            Way::ClenshawCurtis => Rule::clenshaw_curtis(gradients),
+            Way::ByOutput => {
+                let ends: Vec<f64> = (0..=PARTS).map(|part| part as f64 / PARTS as f64).collect();
+                let values = self.function.values(&self.points(&ends))?;
+                let shares: Vec<f64> = values.windows(2).map(|ends| (ends[1] - ends[0]).abs().sqrt()).collect();
+                Rule::by_density(&shares, gradients)
+            }
+            Way::Learnt => Rule::by_density(density, gradients),
+            Way::Secants => return self.secants(gradients),
+        };
+        let integral = IntegratedGradients { input: &self.input.pixels, starts: &self.starts };
+        integral.with_rule(&mut self.function, &rule, &Cancel::default(), &mut |_| ())
+    }
+
+    fn secants(&mut self, intervals: usize) -> Result<Attribution, AttributionError> {
+        let integral = IntegratedGradients { input: &self.input.pixels, starts: &self.starts };
+        integral.with_secants(&mut self.function, intervals, &Cancel::default(), &mut |_| ())
+    }
+}
+
+/// Where a network's gradient changes on the paths of photographs: the square root of the mean change in each of [`CELLS`].
+fn density(model: &dyn Model, files: &[PathBuf]) -> anyhow::Result<Vec<f64>> {
+    let places: Vec<f64> = (0..=CELLS).map(|point| point as f64 / CELLS as f64).collect();
+    let mut changes = vec![0.0; CELLS];
+    for file in files {
+        let Some(mut subject) = Subject::new(model, file)? else { continue };
+        let (_, gradients) = subject.function.values_and_gradients(&subject.points(&places))?;
+        let points: Vec<&[f32]> = gradients.chunks_exact(subject.input.pixels.len()).collect();
+        let norms: Vec<f64> = points.windows(2).map(|ends| difference(ends[0], ends[1])).collect();
+        // Photographs count alike, whatever their gradients' length.
+        let all: f64 = norms.iter().sum();
+        changes.iter_mut().zip(norms).for_each(|(sum, norm)| *sum += norm / all);
+    }
+    anyhow::ensure!(changes.iter().any(|&change| change > 0.0), "no points can be learnt from the photographs given");
+    Ok(changes.into_iter().map(f64::sqrt).collect())
+}
+
+fn difference(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// All rows of one photograph and network.
+fn compare(
+    args: &Args,
+    model: &dyn Model,
+    file: &Path,
+    name: &str,
+    density: &[f64],
+) -> anyhow::Result<Option<Vec<Row>>> {
+    let Some(mut subject) = Subject::new(model, file)? else { return Ok(None) };
+    let mut line = ProgressLine::new();
+    line.show(&format!("{name}, {}", model.network().label()));
+    let reference = subject.secants(args.reference_intervals as usize)?;
+    let mut made = Vec::new();
+    for way in Way::ALL {
+        for gradients in GRADIENTS {
+            let map = subject.map(way, gradients, density)?;
+            made.push(Row {
+                file: name.to_owned(),
+                network: model.network(),
+                weights: model.weights_hash().to_owned(),
+                reference_intervals: args.reference_intervals,
+                way,
+                gradients,
+                distance: distance(&map.map, &reference.map),
+                completeness_error: map.completeness_error.unwrap_or(f64::INFINITY),
+            });
+        }
+    }
+    Ok(Some(made))
+}
+
+/// The gradients at which a line through both distances, in logarithms, comes down to `goal`.
+fn needed([few, many]: [f64; 2], goal: f64) -> f64 {
+    let [least, most] = GRADIENTS.map(|gradients| (gradients as f64).ln());
+    let order = (few.ln() - many.ln()) / (most - least);
+    if order <= 0.0 { f64::INFINITY } else { (most + (many.ln() - goal.ln()) / order).exp() }
+}
+
+/// The rows of a network and way, in pairs: with few gradients and with many.
+fn pairs(rows: &[Row], network: Network, way: Way) -> Vec<[&Row; 2]> {
+    let of = |gradients| {
+        let these =
+            rows.iter().filter(move |row| row.network == network && row.way == way && row.gradients == gradients);
+        these.map(|row| ((&row.file, &row.weights), row)).collect::<BTreeMap<_, _>>()
+    };
+    let [few, many] = GRADIENTS.map(of);
+    few.into_iter().filter_map(|(key, row)| Some([row, *many.get(&key)?])).collect()
+}
+
+fn print(rows: &[Row]) -> anyhow::Result<()> {
+    let mut sink = Sink::open(None)?;
+    let [few, many] = GRADIENTS;
+    let [near, nearer] = GOALS.map(|goal| 100.0 * goal);
+    writeln!(
+        sink,
+        "| network | rule | photographs | distance, {few} gradients | {many} gradients | completeness error, {many} gradients | \
+        gradients for {near} % | for {nearer} % |"
+    )?;
+    writeln!(sink, "| --- | --- | --- | --- | --- | --- | --- | --- |")?;
+    let networks: BTreeSet<Network> = rows.iter().map(|row| row.network).collect();
+    for network in networks {
+        for way in Way::ALL {
+            let pairs = pairs(rows, network, way);
+            let percent = |figure: &dyn Fn(&[&Row; 2]) -> f64| {
+                let spread = Spread::of(pairs.iter().map(figure)).map(|spread| spread.times(100.0));
+                spread.map_or_else(String::new, |s| format!("{:.2} / {:.2} / {:.2} %", s.min, s.median, s.max))
+            };
+            let gradients = |goal| {
+                let spread = Spread::of(pairs.iter().map(|pair| needed(pair.map(|row| row.distance), goal)));
+                spread.map_or_else(String::new, |s| format!("{:.0} / {:.0} / {:.0}", s.min, s.median, s.max))
+            };
+            writeln!(
+                sink,
+                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                network.label(),
+                way.label(),
+                pairs.len(),
+                percent(&|pair| pair[0].distance),
+                percent(&|pair| pair[1].distance),
+                percent(&|pair| pair[1].completeness_error),
+                gradients(GOALS[0]),
+                gradients(GOALS[1])
+            )?;
+        }
+    }
+    sink.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_read_from_the_line_through_both() {
+        let [few, many] = GRADIENTS.map(|gradients| gradients as f64);
+        // An error of 2 / gradients.
+        let distances = [2.0 / few, 2.0 / many];
+        assert!((needed(distances, 0.02) - 100.0).abs() < 1e-9);
+        assert!((needed(distances, 0.005) - 400.0).abs() < 1e-9);
+        assert!(needed([0.1, 0.1], 0.02).is_infinite(), "what does not fall gets nowhere");
+    }
+}
