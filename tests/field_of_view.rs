@@ -6,7 +6,14 @@ use diaret::fundus::{FieldOfView, Identity, Listing, Photograph, read};
 use image::{Rgb, RgbImage, imageops};
 
 fn photograph(pixels: RgbImage) -> Photograph {
-    Photograph { path: PathBuf::from("generated"), sha256: [0; 32], identity: Identity::default(), pixels }
+    Photograph {
+        path: PathBuf::from("generated"),
+        sha256: [0; 32],
+        identity: Identity::default(),
+        size: pixels.dimensions().into(),
+        scale: 1,
+        pixels,
+    }
 }
 
 /// The sharp samples at a quarter of their size, each with its uncut fit.

@@ -8,7 +8,14 @@ use proptest::prelude::*;
 
 fn photograph(width: u32, height: u32, paint: impl Fn(f64, f64) -> Rgb<u8>) -> Photograph {
     let pixels = RgbImage::from_fn(width, height, |x, y| paint(f64::from(x) + 0.5, f64::from(y) + 0.5));
-    Photograph { path: PathBuf::from("generated"), sha256: [0; 32], identity: Identity::default(), pixels }
+    Photograph {
+        path: PathBuf::from("generated"),
+        sha256: [0; 32],
+        identity: Identity::default(),
+        size: pixels.dimensions().into(),
+        scale: 1,
+        pixels,
+    }
 }
 
 prop_compose! {

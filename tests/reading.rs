@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use diaret::fundus::{
-    FieldError, FieldOfView, Identity, Laterality, Listing, Photograph, ReadError, is_candidate, read,
+    FieldError, FieldOfView, Identity, Laterality, Listing, Photograph, ReadError, Source, is_candidate, read,
 };
 use dicom_core::value::{DataSetSequence, PixelFragmentSequence};
 use dicom_core::{DataElement, PrimitiveValue, VR};
@@ -116,6 +116,11 @@ fn exif_orientation_turns_the_picture_upright() {
         assert_eq!(pixels.dimensions(), (48, 32), "orientation {orientation}");
         let red = |x, y| pixels.get_pixel(x, y)[0];
         assert!(red(6, 6) < 60 && red(40, 6) > 160 && red(6, 26) > 160, "orientation {orientation}");
+        let reduced = Source::open(&path, &mut Listing::default()).unwrap().reduced(16).unwrap();
+        assert_eq!((reduced.size, reduced.scale), ([48, 32], 2), "orientation {orientation}");
+        assert_eq!(reduced.pixels.dimensions(), (24, 16), "orientation {orientation}");
+        let red = |x, y| reduced.pixels.get_pixel(x, y)[0];
+        assert!(red(3, 3) < 60 && red(20, 3) > 160 && red(3, 13) > 160, "orientation {orientation}");
     }
 }
 
@@ -240,18 +245,16 @@ fn pictures_that_are_no_fundus_photograph() {
     });
     let black = RgbImage::new(256, 256);
     for (what, pixels) in [("fur", fur), ("ball", ball), ("black", black)] {
-        let photograph =
-            Photograph { path: PathBuf::from(what), sha256: [0; 32], identity: Identity::default(), pixels };
-        let message = FieldOfView::find(&photograph).expect_err(what).to_string();
+        let message = FieldOfView::find(&of_pixels(what, pixels)).expect_err(what).to_string();
         assert!(message.starts_with(what) && message.contains("not a fundus photograph"), "{message}");
     }
-    let small = Photograph {
-        path: PathBuf::from("small"),
-        sha256: [0; 32],
-        identity: Identity::default(),
-        pixels: RgbImage::new(20, 20),
-    };
+    let small = of_pixels("small", RgbImage::new(20, 20));
     assert!(matches!(FieldOfView::find(&small), Err(FieldError::TooSmall { .. })));
+}
+
+fn of_pixels(what: &str, pixels: RgbImage) -> Photograph {
+    let (path, size) = (PathBuf::from(what), pixels.dimensions().into());
+    Photograph { path, sha256: [0; 32], identity: Identity::default(), size, scale: 1, pixels }
 }
 
 /// A DICOM object of 6 x 4 pixels.

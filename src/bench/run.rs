@@ -188,11 +188,11 @@ impl Run<'_> {
         let mut samples = Vec::new();
         for path in photographs {
             match prepare(path, &mut Listing::default()) {
-                Ok((photograph, prepared)) => samples.push(Sample {
+                Ok(prepared) => samples.push(Sample {
                     path: path.canonicalize().map_err(|error| BenchError::file(path, error))?,
                     name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                    sha256: hexadecimal(&photograph.sha256),
-                    megapixels: f64::from(photograph.pixels.width()) * f64::from(photograph.pixels.height()) / 1e6,
+                    sha256: hexadecimal(&prepared.sha256),
+                    megapixels: prepared.size.map(f64::from).iter().product::<f64>() / 1e6,
                     input: prepared.input,
                 }),
                 Err(unusable) => self.other.leave_out(unusable.reason),

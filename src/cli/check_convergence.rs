@@ -114,7 +114,7 @@ fn add_rows(
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (_, prepared) = match prepare(file, &mut Listing::default()) {
+    let prepared = match prepare(file, &mut Listing::default()) {
         Ok(prepared) => prepared,
         Err(unusable) => {
             warn(&format!("left out: {}", unusable.reason));

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
-use crate::fundus::{FieldOfView, Listing, is_candidate, read};
+use crate::fundus::{Listing, Seen, Source, is_candidate};
+use crate::nn::SIDE;
 
 use super::{DONE, FAILURE};
 
@@ -59,10 +60,10 @@ fn judge(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Option<String>)>> {
     }
     anyhow::ensure!(!files.is_empty(), "{}: there are no pictures in it", folder.display());
     let reason = |listing: &mut Listing, path: PathBuf| {
-        let found = read(&path, listing)
+        let seen = Source::open(&path, listing)
             .map_err(|error| error.to_string())
-            .and_then(|photograph| FieldOfView::find(&photograph).map_err(|error| error.to_string()));
-        (path, found.err())
+            .and_then(|source| Seen::new(&source, SIDE).map_err(|error| error.to_string()));
+        (path, seen.err())
     };
     Ok(files.into_par_iter().map_init(Listing::default, reason).collect())
 }

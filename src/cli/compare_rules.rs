@@ -171,7 +171,7 @@ impl Subject {
     /// `None`, and a line on stderr, for a file that is no fundus photograph.
     fn new(model: &dyn Model, file: &Path) -> anyhow::Result<Option<Self>> {
         let input = match prepare(file, &mut Listing::default()) {
-            Ok((_, prepared)) => prepared.input,
+            Ok(prepared) => prepared.input,
             Err(unusable) => {
                 warn(&format!("left out: {}", unusable.reason));
                 return Ok(None);

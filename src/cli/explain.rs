@@ -20,7 +20,7 @@ use crate::fundus::{Listing, Photograph};
 use crate::grading::{Grade, Output, Target};
 use crate::home::Home;
 use crate::nn::Network;
-use crate::session::{Explanation, MapRequest, Prepared, explain, prepare, rows_at_once};
+use crate::session::{Explanation, MapRequest, Prepared, explain, prepare_to_show, rows_at_once};
 
 /// How strongly the overlay is laid over the photograph: as the viewer begins.
 const OPACITY: f32 = 0.6;
@@ -153,7 +153,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let overlay = args.overlay.as_deref().map(|path| Sink::open(Some(path))).transpose()?;
     anyhow::ensure!(args.image.exists(), "no such file: {}", args.image.display());
     let (photograph, prepared) =
-        prepare(&args.image, &mut Listing::default()).map_err(|unusable| anyhow::anyhow!(unusable.reason))?;
+        prepare_to_show(&args.image, &mut Listing::default()).map_err(|unusable| anyhow::anyhow!(unusable.reason))?;
     let (networks, device) = super::load_networks(&Home::find()?, args.device.into(), &[request.network])?;
     let unavailable = |why| anyhow::anyhow!("{} is not available: {why}", request.network.label());
     let model = networks.model(request.network).map_err(unavailable)?;

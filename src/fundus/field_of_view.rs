@@ -76,7 +76,7 @@ impl FieldOfView {
     /// Fits the field's circle.
     pub fn find(photograph: &Photograph) -> Result<Self, FieldError> {
         let path = || photograph.path.clone();
-        let (width, height) = photograph.pixels.dimensions();
+        let [width, height] = photograph.size;
         if width.min(height) < SMALLEST {
             return Err(FieldError::TooSmall { path: path(), width, height });
         }
@@ -86,7 +86,7 @@ impl FieldOfView {
             retina::Unlike::Grey => FieldError::WithoutColour { path: path() },
             retina::Unlike::Other(reason) => FieldError::NotARetina { path: path(), reason },
         })?;
-        let scale = f64::from(reduced.scale);
+        let scale = f64::from(reduced.scale * photograph.scale);
         Ok(Self { centre: fit.circle.centre.map(|at| at * scale), radius: fit.circle.radius * scale }
             .or_whole_square(width, height))
     }

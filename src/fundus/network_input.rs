@@ -4,6 +4,8 @@
 //! twice) is averaged by area to at most [`CAP`] pixels and then resampled bilinearly with half-pixel centres. Everything
 //! outside the circle or outside the photograph is black before the average is taken and black after it.
 
+use std::ops::Range;
+
 use image::RgbImage;
 
 use super::{FieldOfView, Photograph};
@@ -51,10 +53,10 @@ impl NetworkInput {
         let square = Square::around(field);
         let map = PixelMap { origin: [square.left as f64, square.top as f64], scale: square.side as f64 / side as f64 };
         let averaged_side = square.side.min(CAP);
-        let averaged = average_by_area(&photograph.pixels, field, square, averaged_side);
+        let averaged = average_by_area(photograph, field, square, averaged_side);
         let mut pixels = resample_bilinearly(&averaged, averaged_side, side);
 
-        let (width, height) = (f64::from(photograph.pixels.width()), f64::from(photograph.pixels.height()));
+        let [width, height] = photograph.size.map(f64::from);
         let mut mask = Vec::with_capacity(side * side);
         for row in 0..side {
             for column in 0..side {
@@ -89,20 +91,59 @@ impl Square {
     }
 }
 
+/// A side of the square on decoded pixels, each `scale` of the original wide, cut into equal parts.
+struct Axis {
+    /// The decoded pixel in which the square begins, and one past that in which it ends.
+    decoded: Range<i64>,
+    /// How far into the first it begins, in decoded pixels.
+    offset: f64,
+    /// Decoded pixels of a part.
+    step: f64,
+}
+
+impl Axis {
+    fn new(from: i64, side: usize, scale: u32, parts: usize) -> Self {
+        let scale = i64::from(scale);
+        let first = from.div_euclid(scale);
+        let end = (from + side as i64 - 1).div_euclid(scale) + 1;
+        Self {
+            decoded: first..end,
+            offset: (from - first * scale) as f64 / scale as f64,
+            step: side as f64 / parts as f64 / scale as f64,
+        }
+    }
+
+    fn len(&self) -> usize {
+        (self.decoded.end - self.decoded.start) as usize
+    }
+
+    /// The decoded pixels under part `index`, counted from the first, each with the length of it that is covered.
+    fn spans(&self, index: usize) -> impl Iterator<Item = (usize, f32)> + use<> {
+        let (from, to) = (self.offset + index as f64 * self.step, self.offset + (index + 1) as f64 * self.step);
+        let last = ((to - 1e-9).ceil() as usize).min(self.len());
+        (from.floor() as usize..last).map(move |source| {
+            let covered = to.min((source + 1) as f64) - from.max(source as f64);
+            (source, covered as f32)
+        })
+    }
+}
+
 /// The square at `n` x `n`, each pixel the mean over its area: `[n, n, 3]` in [0, 1].
-fn average_by_area(pixels: &RgbImage, field: &FieldOfView, square: Square, n: usize) -> Vec<f32> {
+fn average_by_area(photograph: &Photograph, field: &FieldOfView, square: Square, n: usize) -> Vec<f32> {
+    let [across, down] = [square.left, square.top].map(|from| Axis::new(from, square.side, photograph.scale, n));
+    let scale = f64::from(photograph.scale);
+    let decoded = FieldOfView { centre: field.centre.map(|at| at / scale), radius: field.radius / scale };
     let mut out = vec![0.0_f32; n * n * 3];
-    let mut band = vec![0.0_f32; square.side * 3];
-    let step = square.side as f64 / n as f64;
-    let norm = (1.0 / (255.0 * step * step)) as f32;
+    let mut band = vec![0.0_f32; across.len() * 3];
+    let norm = (1.0 / (255.0 * across.step * down.step)) as f32;
     for (row, out_row) in out.chunks_exact_mut(n * 3).enumerate() {
         band.fill(0.0);
-        for (y, weight) in spans(row, step, square.side) {
-            add_row(pixels, field, square, y, weight, &mut band);
+        for (y, weight) in down.spans(row) {
+            add_row(&photograph.pixels, &decoded, (&across.decoded, down.decoded.start + y as i64), weight, &mut band);
         }
         for (column, pixel) in out_row.chunks_exact_mut(3).enumerate() {
             let mut sum = [0.0_f32; 3];
-            for (x, weight) in spans(column, step, square.side) {
+            for (x, weight) in across.spans(column) {
                 if let Some(source) = band.get(x * 3..x * 3 + 3) {
                     sum.iter_mut().zip(source).for_each(|(sum, value)| *sum += weight * value);
                 }
@@ -113,35 +154,22 @@ fn average_by_area(pixels: &RgbImage, field: &FieldOfView, square: Square, n: us
     out
 }
 
-/// The source pixels under output pixel `index`, each with the length of it that is covered.
-fn spans(index: usize, step: f64, side: usize) -> impl Iterator<Item = (usize, f32)> {
-    let (from, to) = (index as f64 * step, (index + 1) as f64 * step);
-    let last = ((to - 1e-9).ceil() as usize).min(side);
-    (from.floor() as usize..last).map(move |source| {
-        let covered = to.min((source + 1) as f64) - from.max(source as f64);
-        (source, covered as f32)
-    })
-}
-
-/// Adds `weight` times the square's row `y` to `band`, as far as it lies inside circle and photograph.
-fn add_row(pixels: &RgbImage, field: &FieldOfView, square: Square, y: usize, weight: f32, band: &mut [f32]) {
-    let source_y = square.top + y as i64;
-    if source_y < 0 || source_y >= i64::from(pixels.height()) {
+/// Adds `weight` times `columns` of row `y` to `band`, as far as they lie inside circle and photograph; all in decoded pixels.
+fn add_row(pixels: &RgbImage, field: &FieldOfView, (columns, y): (&Range<i64>, i64), weight: f32, band: &mut [f32]) {
+    if y < 0 || y >= i64::from(pixels.height()) {
         return;
     }
-    let offset = source_y as f64 + 0.5 - field.centre[1];
+    let offset = y as f64 + 0.5 - field.centre[1];
     let half_chord = (field.radius * field.radius - offset * offset).max(0.0).sqrt();
     // Pixels whose centres lie on the chord.
-    let first = (field.centre[0] - half_chord - 0.5).ceil().max(square.left as f64).max(0.0) as i64;
-    let end = ((field.centre[0] + half_chord - 0.5).floor() as i64 + 1)
-        .min(square.left + square.side as i64)
-        .min(i64::from(pixels.width()));
+    let first = (field.centre[0] - half_chord - 0.5).ceil().max(columns.start as f64).max(0.0) as i64;
+    let end = ((field.centre[0] + half_chord - 0.5).floor() as i64 + 1).min(columns.end).min(i64::from(pixels.width()));
     if end <= first {
         return;
     }
-    let start = source_y as usize * pixels.width() as usize;
+    let start = y as usize * pixels.width() as usize;
     let source = pixels.as_raw().get((start + first as usize) * 3..(start + end as usize) * 3);
-    let target = band.get_mut((first - square.left) as usize * 3..(end - square.left) as usize * 3);
+    let target = band.get_mut((first - columns.start) as usize * 3..(end - columns.start) as usize * 3);
     if let (Some(source), Some(target)) = (source, target) {
         target.iter_mut().zip(source).for_each(|(target, &value)| *target += weight * f32::from(value));
     }

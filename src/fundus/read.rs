@@ -1,13 +1,14 @@
-//! A file comes in; a [`Photograph`] goes out, or an error that names file, reason and remedy.
+//! A file comes in; a [`Photograph`] goes out, whole or reduced, or an error that names file, reason and remedy.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use sha2::{Digest, Sha256};
 
-use super::{Identity, Listing, Photograph, dicom};
+use super::{Identity, Listing, Photograph, dicom, jpeg};
 
 /// Most pixels of a photograph.
 pub(super) const MOST_PIXELS: u64 = 200_000_000;
@@ -16,7 +17,7 @@ pub(super) const MOST_PIXELS: u64 = 200_000_000;
 const MOST_BYTES: u64 = MOST_PIXELS * 6 + (16 << 20);
 
 /// Most bytes that a decoder may allocate: 200 megapixels of four 16-bit channels.
-const MOST_ALLOCATED: u64 = MOST_PIXELS * 8;
+pub(super) const MOST_ALLOCATED: u64 = MOST_PIXELS * 8;
 
 /// Why a file gives no photograph. Each message names the file, the reason and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -109,13 +110,65 @@ pub fn is_candidate(path: &Path) -> bool {
     named || head(path).is_ok_and(|head| is_dicom(&head) || signature(&head).is_some())
 }
 
-/// Reads a photograph under limits (200 megapixels, bounded memory).
+/// Reads a photograph whole, under limits (200 megapixels, bounded memory).
 pub fn read(path: &Path, listing: &mut Listing) -> Result<Photograph, ReadError> {
-    let bytes = read_bytes(path)?;
-    let sha256 = Sha256::digest(&bytes).into();
-    let (pixels, tags) =
-        if is_dicom(&bytes) { dicom::read(path, &bytes)? } else { (decode(path, &bytes)?, Identity::default()) };
-    Ok(Photograph { path: path.to_path_buf(), sha256, identity: tags.or(listing.identity(path)), pixels })
+    Source::open(path, listing)?.whole()
+}
+
+/// A file's bytes, not decoded yet.
+#[derive(Clone, Debug)]
+pub struct Source {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    sha256: [u8; 32],
+    /// What CSV and name say.
+    listed: Identity,
+}
+
+impl Source {
+    /// Reads a file under limits.
+    pub fn open(path: &Path, listing: &mut Listing) -> Result<Self, ReadError> {
+        let bytes = read_bytes(path)?;
+        let sha256 = Sha256::digest(&bytes).into();
+        Ok(Self { path: path.to_path_buf(), bytes, sha256, listed: listing.identity(path) })
+    }
+
+    /// The photograph with all its pixels.
+    pub fn whole(&self) -> Result<Photograph, ReadError> {
+        self.photograph(None)
+    }
+
+    /// The photograph reduced by its decoder, where the format allows that and its shorter side keeps `least` pixels.
+    pub fn reduced(&self, least: u32) -> Result<Photograph, ReadError> {
+        self.photograph(Some(least))
+    }
+
+    fn photograph(&self, least: Option<u32>) -> Result<Photograph, ReadError> {
+        let decoded = if is_dicom(&self.bytes) {
+            let (pixels, identity) = dicom::read(&self.path, &self.bytes)?;
+            Decoded { identity, ..Decoded::whole(pixels) }
+        } else {
+            decode(&self.path, &self.bytes, least)?
+        };
+        let Decoded { size, scale, pixels, identity } = decoded;
+        let identity = identity.or(self.listed.clone());
+        Ok(Photograph { path: self.path.clone(), sha256: self.sha256, identity, size, scale, pixels })
+    }
+}
+
+/// What a decoder gives.
+struct Decoded {
+    size: [u32; 2],
+    scale: u32,
+    pixels: RgbImage,
+    /// What the file says.
+    identity: Identity,
+}
+
+impl Decoded {
+    fn whole(pixels: RgbImage) -> Self {
+        Self { size: [pixels.width(), pixels.height()], scale: 1, pixels, identity: Identity::default() }
+    }
 }
 
 /// The first bytes of a file, enough for every signature.
@@ -152,10 +205,10 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// An image file's pixels, upright.
-fn decode(path: &Path, bytes: &[u8]) -> Result<image::RgbImage, ReadError> {
+/// An image file's pixels, upright; reduced if its shorter side may, with `least` pixels left.
+fn decode(path: &Path, bytes: &[u8], least: Option<u32>) -> Result<Decoded, ReadError> {
     let format = signature(bytes).ok_or_else(|| ReadError::NotAnImage { path: path.to_path_buf() })?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
         return Err(ReadError::Truncated { path: path.to_path_buf() });
     }
     if let Some((width, height)) = declared_size(format, bytes) {
@@ -173,9 +226,24 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<image::RgbImage, ReadError> {
         return Err(ReadError::WithoutColour { path: path.to_path_buf() });
     }
     let orientation = decoder.orientation().map_err(refuse)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    let upright = |mut image: DynamicImage| {
+        image.apply_orientation(orientation);
+        image.into_rgb8()
+    };
+    let scale = least.filter(|_| format == ImageFormat::Jpeg).map_or(1, |least| jpeg::scale([width, height], least));
+    // What the reducing decoder does not take, the other one gives or names.
+    if scale > 1
+        && let Some(pixels) = jpeg::reduced(bytes, [width, height], scale)
+    {
+        let size = if is_quarter_turn(orientation) { [height, width] } else { [width, height] };
+        return Ok(Decoded { size, scale, ..Decoded::whole(upright(pixels.into())) });
+    }
+    Ok(Decoded::whole(upright(DynamicImage::from_decoder(decoder).map_err(refuse)?)))
+}
+
+fn is_quarter_turn(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
 /// The size in the head of a PNG or BMP, whose decoders have other words for none and too much.
@@ -213,29 +281,5 @@ fn refusal(path: &Path, format: ImageFormat, error: image::ImageError) -> ReadEr
             ReadError::Truncated { path }
         }
         error => ReadError::Damaged { path, reason: error.to_string() },
-    }
-}
-
-/// Whether a JPEG reaches its end marker. The decoder fills what is missing with grey and says nothing; in an entropy-coded
-/// scan 0xFF is followed by 0 or by a restart marker, so that the end marker cannot be mistaken.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    loop {
-        // To the next marker: the end of a scan, or the byte after a segment.
-        let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) else {
-            return false;
-        };
-        at += found + 1;
-        match bytes.get(at) {
-            None => return false,
-            Some(0xD9) => return true,
-            // Stuffed zero, restart markers, fill bytes, markers without a segment.
-            Some(0x00 | 0x01 | 0xD0..=0xD8) => at += 1,
-            Some(0xFF) => {}
-            Some(_) => {
-                let (Some(&high), Some(&low)) = (bytes.get(at + 1), bytes.get(at + 2)) else { return false };
-                at += 1 + usize::from(u16::from_be_bytes([high, low]));
-            }
-        }
     }
 }

@@ -69,9 +69,7 @@ fn grade(networks: &Networks, path: &Path, listing: &mut Listing) -> Graded {
     let path_of = || path.to_path_buf();
     match prepare(path, listing) {
         Err(Unusable { reason, identity }) => Graded { path: path_of(), identity, result: Err(reason) },
-        Ok((photograph, prepared)) => {
-            // Its pixels are not needed any more: let go of them before the networks run.
-            drop(photograph);
+        Ok(prepared) => {
             let word = |network| (network, networks.verdict(network, &prepared.input.pixels));
             let verdicts: BTreeMap<Network, Verdict> = Network::ALL.into_iter().map(word).collect();
             let result = Assessment::consensus(verdicts.clone()).ok_or_else(|| no_network(path, &verdicts));

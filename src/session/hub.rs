@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::board::{Board, Job, List, Mark, Shown, Stage};
 use super::cache::Cache;
 use super::networks::Networks;
-use super::prepare::{Prepared, Unusable, prepare};
+use super::prepare::{Prepared, Unusable, prepare, prepare_to_show};
 use super::progress::{Reporter, Ticket};
 use super::{CaseId, Event, Map, MapRequest, NetworkState, Picture, lock};
 use crate::attribution::Cancel;
@@ -251,7 +251,12 @@ impl Hub {
         }
         let entry = list.cases.get(case.0)?;
         let _ticket = self.reporter.begin(format!("Opening {}", name(&entry.path)), 0);
-        let (photograph, prepared) = match prepare(&entry.path, listing) {
+        let prepared = if picture {
+            prepare_to_show(&entry.path, listing).map(|(photograph, prepared)| (Some(photograph), prepared))
+        } else {
+            prepare(&entry.path, listing).map(|prepared| (None, prepared))
+        };
+        let (photograph, prepared) = match prepared {
             Ok(both) => both,
             Err(Unusable { reason, identity }) => {
                 self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Skipped)));
@@ -263,7 +268,7 @@ impl Hub {
         };
         self.tell_identity(list, case, &prepared.identity);
         let prepared = Arc::new(prepared);
-        let picture = picture.then(|| Arc::new(Picture::new(photograph, prepared.field)));
+        let picture = photograph.map(|photograph| Arc::new(Picture::new(photograph, prepared.field)));
         self.keep(list, case, &prepared, picture.as_ref());
         Some(Loaded { prepared, picture })
     }

@@ -39,7 +39,7 @@ pub use messages::{Case, CaseId, Event, Map, MapRequest, NetworkState, Progress,
 pub use networks::Networks;
 use networks::open_device;
 pub use picture::{Level, Picture};
-pub use prepare::{Prepared, Unusable, prepare};
+pub use prepare::{Prepared, Unusable, prepare, prepare_to_show};
 
 use crate::attribution::Cancel;
 use crate::home::Home;

@@ -31,9 +31,9 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Builds the pyramid.
+    /// Builds the pyramid of a whole photograph.
     pub fn new(photograph: Photograph, field: FieldOfView) -> Self {
-        let size = [photograph.pixels.width(), photograph.pixels.height()];
+        let size = photograph.size;
         let mut pixels = Arc::new(photograph.pixels);
         let mut scale = 1;
         let mut levels = vec![Level { scale, pixels: Arc::clone(&pixels) }];
@@ -86,6 +86,8 @@ mod tests {
             path: "generated".into(),
             sha256: [0; 32],
             identity: crate::fundus::Identity::default(),
+            size: [width, height],
+            scale: 1,
             pixels,
         };
         Picture::new(photograph, FieldOfView { centre: [1.0, 1.0], radius: 1.0 })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use image::RgbaImage;
 
 use super::thumbnail;
-use crate::fundus::{self, FieldOfView, Identity, Listing, NetworkInput, Photograph};
+use crate::fundus::{FieldOfView, Identity, Listing, NetworkInput, Photograph, Seen, SeenError, Source};
 use crate::nn::SIDE;
 
 /// Everything about a photograph but its pixels at full resolution.
@@ -17,6 +17,8 @@ pub struct Prepared {
     pub sha256: [u8; 32],
     /// Whose eye it is.
     pub identity: Identity,
+    /// Width and height of the original.
+    pub size: [u32; 2],
     /// Its field.
     pub field: FieldOfView,
     /// What networks see.
@@ -41,11 +43,31 @@ pub struct Unusable {
     pub identity: Identity,
 }
 
-/// Reads a photograph and finds its field. Gives the photograph as well, for whoever wants its pixels.
-pub fn prepare(path: &Path, listing: &mut Listing) -> Result<(Photograph, Prepared), Unusable> {
-    // Files are not to be trusted and decoders are large: what makes one of them panic is one file's fault, not the list's.
-    let prepared = catch_unwind(AssertUnwindSafe(|| read(path, listing)));
-    prepared.unwrap_or_else(|_| {
+/// Reads a photograph and finds its field, from as few of its pixels as networks need.
+pub fn prepare(path: &Path, listing: &mut Listing) -> Result<Prepared, Unusable> {
+    guarded(path, listing, |listing| Ok(see(path, listing)?.1))
+}
+
+/// The same, and the whole photograph for whoever shows it.
+pub fn prepare_to_show(path: &Path, listing: &mut Listing) -> Result<(Photograph, Prepared), Unusable> {
+    guarded(path, listing, |listing| {
+        let (source, prepared, decoded) = see(path, listing)?;
+        if decoded.scale == 1 {
+            return Ok((decoded, prepared));
+        }
+        let whole = source.whole();
+        let whole = whole.map_err(|error| Unusable { reason: error.to_string(), identity: decoded.identity })?;
+        Ok((whole, prepared))
+    })
+}
+
+/// Files are not to be trusted and decoders are large: what makes one of them panic is one file's fault, not the list's.
+fn guarded<T>(
+    path: &Path,
+    listing: &mut Listing,
+    read: impl FnOnce(&mut Listing) -> Result<T, Unusable>,
+) -> Result<T, Unusable> {
+    catch_unwind(AssertUnwindSafe(|| read(listing))).unwrap_or_else(|_| {
         Err(Unusable {
             reason: format!("its decoder failed: export it again as PNG or JPEG: {}", path.display()),
             identity: listing.identity(path),
@@ -53,18 +75,24 @@ pub fn prepare(path: &Path, listing: &mut Listing) -> Result<(Photograph, Prepar
     })
 }
 
-fn read(path: &Path, listing: &mut Listing) -> Result<(Photograph, Prepared), Unusable> {
-    let photograph = fundus::read(path, listing)
+fn see(path: &Path, listing: &mut Listing) -> Result<(Source, Prepared, Photograph), Unusable> {
+    let source = Source::open(path, listing)
         .map_err(|error| Unusable { reason: error.to_string(), identity: listing.identity(path) })?;
-    let field = FieldOfView::find(&photograph)
-        .map_err(|error| Unusable { reason: error.to_string(), identity: photograph.identity.clone() })?;
-    let input = NetworkInput::new(&photograph, &field, SIDE);
+    let seen = Seen::new(&source, SIDE).map_err(|error| {
+        let reason = error.to_string();
+        match error {
+            SeenError::Read(_) => Unusable { reason, identity: listing.identity(path) },
+            SeenError::Field { identity, .. } => Unusable { reason, identity: *identity },
+        }
+    })?;
+    let Seen { photograph, field, input } = seen;
     let prepared = Prepared {
         sha256: photograph.sha256,
         identity: photograph.identity.clone(),
+        size: photograph.size,
         field,
         thumbnail: Arc::new(thumbnail::of(&input)),
         input,
     };
-    Ok((photograph, prepared))
+    Ok((source, prepared, photograph))
 }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::TrainingError;
 use super::cache::Cache;
 use super::outline::{cut, is_whole, outline};
-use crate::fundus::{FieldOfView, Listing, NetworkInput, read};
+use crate::fundus::{Listing, Seen, Source};
 use crate::nn::Executor;
 
 /// Between two reports of progress.
@@ -102,9 +102,8 @@ fn prepare_all(jobs: &[&Job], side: usize, send: &Sender<Result<Prepared, Refuse
 }
 
 fn prepare(job: &Job, side: usize, listing: &mut Listing) -> Result<Prepared, String> {
-    let photograph = read(&job.path, listing).map_err(|error| error.to_string())?;
-    let field = FieldOfView::find(&photograph).map_err(|error| error.to_string())?;
-    let input = NetworkInput::new(&photograph, &field, side);
+    let source = Source::open(&job.path, listing).map_err(|error| error.to_string())?;
+    let Seen { input, .. } = Seen::new(&source, side).map_err(|error| error.to_string())?;
     let outline = outline(&input);
     let pixels = match job.view {
         View::Plain => input.pixels,

@@ -36,6 +36,8 @@ pub fn picture(width: u32, height: u32) -> Arc<Picture> {
         path: "painted.png".into(),
         sha256: [0; 32],
         identity: diaret::fundus::Identity::default(),
+        size: pixels.dimensions().into(),
+        scale: 1,
         pixels,
     };
     Arc::new(Picture::new(photograph, field))
