@@ -18,7 +18,7 @@ use crate::attribution::quadrature::Rule;
 use crate::attribution::{Attribution, Baseline, Cancel, Differentiable};
 use crate::grading::{Output, Target};
 use crate::nn::{Network, SIDE};
-use crate::session::{Explained, rows_at_once};
+use crate::session::Explained;
 
 /// What is explained, from where.
 pub const QUESTIONS: [(Baseline, Output); 2] =
@@ -101,7 +101,7 @@ pub fn measure(
     (baseline, output): (Baseline, Output),
 ) -> Result<Option<CaseRow>, BenchError> {
     let input = &sample.input.pixels;
-    let mut function = Explained::new(subject.model.executor(rows_at_once())?, output, input)?;
+    let mut function = Explained::new(subject.model.executor(subject.model.rows_at_once())?, output, input)?;
     let case = Case {
         photograph: sample.name.clone(),
         sha256: sample.sha256.clone(),

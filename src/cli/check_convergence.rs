@@ -26,7 +26,7 @@ use crate::fundus::{Listing, NetworkInput};
 use crate::grading::Output;
 use crate::home::Home;
 use crate::nn::{Model, Network};
-use crate::session::{Explained, Files, Networks, prepare, rows_at_once};
+use crate::session::{Explained, Files, Networks, prepare};
 
 /// A distance of so many times the claim is allowed for one row in twenty.
 const USUAL: f64 = 1.5;
@@ -150,7 +150,7 @@ fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> 
             line.show(&format!("{file}, {}: {taken} gradients", network.label()));
         }
     };
-    let mut function = Explained::new(model.executor(rows_at_once())?, Output::default(), &input.pixels)?;
+    let mut function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
     let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
     let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
     let map = integral.run(&mut function, Stop::default(), &Cancel::default(), &mut hear)?;

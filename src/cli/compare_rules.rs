@@ -24,7 +24,7 @@ use crate::fundus::{Listing, NetworkInput};
 use crate::grading::Output;
 use crate::home::Home;
 use crate::nn::{Model, Network};
-use crate::session::{Explained, Files, prepare, rows_at_once};
+use crate::session::{Explained, Files, prepare};
 
 /// Gradients that every rule is given.
 const GRADIENTS: [usize; 2] = [24, 96];
@@ -177,7 +177,7 @@ impl Subject {
                 return Ok(None);
             }
         };
-        let function = Explained::new(model.executor(rows_at_once())?, Output::default(), &input.pixels)?;
+        let function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
         let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
         Ok(Some(Self { function, input, starts }))
     }

@@ -20,7 +20,7 @@ use crate::fundus::{Listing, Photograph};
 use crate::grading::{Grade, Output, Target};
 use crate::home::Home;
 use crate::nn::Network;
-use crate::session::{Explanation, MapRequest, Prepared, explain, prepare_to_show, rows_at_once};
+use crate::session::{Explanation, MapRequest, Prepared, explain, prepare_to_show};
 
 /// How strongly the overlay is laid over the photograph: as the viewer begins.
 const OPACITY: f32 = 0.6;
@@ -163,7 +163,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             line.show(&format!("{taken} gradients of at most {}", request.stop.max_steps));
         }
     };
-    let executor = model.executor(rows_at_once())?;
+    let executor = model.executor(model.rows_at_once())?;
     let (explanation, _) = explain(executor, &prepared.input, &request, &Cancel::default(), &mut hear);
     line.clear();
     let explanation = match explanation {

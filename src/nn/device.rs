@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::candle::check_kernels;
 #[cfg(any(feature = "cuda", feature = "metal"))]
 use super::candle::words;
 use super::{NnError, cpu};
@@ -71,7 +73,8 @@ impl Device {
     fn cuda() -> Result<Self, String> {
         // A stream of its own, which all threads share. With `new_cuda` each thread gets one, and nothing orders them: a worker
         // could read weights that another thread still copies, and two products at once would share one cuBLAS workspace.
-        let device = candle_core::Device::new_cuda_with_stream(0).and_then(tried).map_err(|error| {
+        let kernels = |device| check_kernels(&device).map(|()| device);
+        let device = candle_core::Device::new_cuda_with_stream(0).and_then(tried).and_then(kernels).map_err(|error| {
             let why = words(&error);
             format!("no CUDA device ({why}); it takes an NVIDIA card and driver, cuBLAS and cuRAND (packaging/cuda says which)")
         })?;

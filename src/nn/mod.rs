@@ -162,6 +162,8 @@ pub trait Model: Send + Sync {
     fn weights_hash(&self) -> &str;
     /// What convolutions are computed in, as shown beside a map: `f32`.
     fn precision(&self) -> &'static str;
+    /// How many points of a path it takes at once best; whoever waits for a map hears of them when they are done.
+    fn rows_at_once(&self) -> usize;
     /// An executor for batches of `rows`.
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError>;
     /// Frees what only gradients need: the next one makes it anew.

@@ -9,11 +9,6 @@ use crate::fundus::NetworkInput;
 use crate::grading::Output;
 use crate::nn::Executor;
 
-/// Gradients taken at once: whoever waits hears of them when they are done.
-pub fn rows_at_once() -> usize {
-    (2 * rayon::current_num_threads()).clamp(4, 32)
-}
-
 /// A finished map, with what is needed to check it.
 #[derive(Clone, Debug)]
 pub struct Explanation {

@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 pub use batch::{Graded, grade_all};
-pub use explain::{Explanation, explain, rows_at_once};
+pub use explain::{Explanation, explain};
 pub use explained::Explained;
 pub use files::{Files, FilesError};
 pub use messages::{Case, CaseId, Event, Map, MapRequest, NetworkState, Progress, View};

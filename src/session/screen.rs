@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::board::{Shown, Stage};
-use super::explain::{Explanation, explain, rows_at_once};
+use super::explain::{Explanation, explain};
 use super::hub::{Hub, Loaded, MapKey};
 use super::prepare::Prepared;
 use super::{Event, Map};
@@ -124,7 +124,7 @@ impl<'a> Screen<'a> {
             _ => {
                 // Turned kernels are as large as the weights: only those of the network on screen are kept.
                 hub.networks.forget_gradients(request.network);
-                model.executor(rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?
+                model.executor(model.rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?
             }
         };
         let ticket = hub.reporter.begin("Map", request.stop.max_steps);

@@ -1,4 +1,4 @@
-//! Convolution and its gradient by its input, both through candle's forward convolution.
+//! Convolution and its gradient by its input, both through candle's forward convolution, or by a kernel of our own.
 //!
 //! candle's own backward computes the gradient by the weights as well, which frozen weights do not need. The gradient by
 //! the input is a convolution of the outputs' gradient, spread by the stride, with the kernel turned by 180 degrees and
@@ -6,6 +6,8 @@
 
 use candle_core::{Device, Result, Tensor, WithDType};
 
+use super::cuda::Card;
+use super::cuda::convolution::{Finish, Product};
 use super::slide::{AXES, every, spread, surround, uniform};
 use crate::nn::graph::{Padding, Window};
 use crate::nn::plan;
@@ -14,17 +16,85 @@ use crate::nn::real::Real;
 /// A convolution's weights on the device.
 #[derive(Debug)]
 pub(super) struct Convolution {
+    /// `[1, out, 1, 1]`.
+    bias: Tensor,
+    way: Way,
+}
+
+/// How it is computed.
+#[derive(Debug)]
+enum Way {
+    Composed(Composed),
+    /// By a kernel of our own, in both directions.
+    Own {
+        card: &'static dyn Card,
+        forward: Product,
+        back: Product,
+    },
+}
+
+/// Of candle's convolutions.
+#[derive(Debug)]
+struct Composed {
     window: Window,
     /// `[out, in, height, width]`.
     kernel: Tensor,
     /// `[in, out, height, width]`, turned by 180 degrees.
     turned: Tensor,
-    /// `[1, out, 1, 1]`.
-    bias: Tensor,
 }
 
 impl Convolution {
-    pub(super) fn new<T: Real + WithDType>(from: &plan::Convolution<T>, device: &Device) -> Result<Self> {
+    /// `sizes` are height and width of the input and of the output.
+    pub(super) fn new<T: Real + WithDType>(
+        from: &plan::Convolution<T>,
+        sizes: [[usize; 2]; 2],
+        device: &Device,
+        card: Option<&'static dyn Card>,
+    ) -> Result<Self> {
+        let way = match card {
+            Some(card) => Way::Own {
+                card,
+                forward: Product::forward(from, sizes, device)?,
+                back: Product::back(from, sizes, device)?,
+            },
+            None => Way::Composed(Composed::new(from, device)?),
+        };
+        Ok(Self { bias: Tensor::from_slice(&from.bias, (1, from.bias.len(), 1, 1), device)?, way })
+    }
+
+    /// Adds bias and residual; what is negative becomes 0 if `relu`.
+    pub(super) fn forward<T: Real + WithDType>(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        relu: bool,
+    ) -> Result<Tensor> {
+        match &self.way {
+            Way::Own { card, forward, .. } => {
+                let residual = residual.map(Tensor::contiguous).transpose()?;
+                forward.of(x, Finish { bias: Some(&self.bias), residual: residual.as_ref(), relu }, *card)
+            }
+            Way::Composed(composed) => {
+                let mut y = composed.forward::<T>(x)?.broadcast_add(&self.bias)?;
+                if let Some(residual) = residual {
+                    y = (y + residual)?;
+                }
+                if relu { y.relu() } else { Ok(y) }
+            }
+        }
+    }
+
+    /// The gradient by an input of `size` from that of the output.
+    pub(super) fn backward<T: Real + WithDType>(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+        match &self.way {
+            Way::Own { card, back, .. } => back.of(gradient, Finish::default(), *card),
+            Way::Composed(composed) => composed.backward::<T>(gradient, size),
+        }
+    }
+}
+
+impl Composed {
+    fn new<T: Real + WithDType>(from: &plan::Convolution<T>, device: &Device) -> Result<Self> {
         let [height, width] = from.window.kernel;
         let out = from.bias.len();
         let inputs = from.kernel.len() / (height * width * out);
@@ -35,28 +105,24 @@ impl Convolution {
             window: from.window,
             kernel: kernel.permute((3, 2, 0, 1))?.contiguous()?,
             turned: turned.permute((2, 3, 0, 1))?.contiguous()?,
-            bias: Tensor::from_slice(&from.bias, (1, out, 1, 1), device)?,
         })
     }
 
-    /// Without what the plan fuses: residual and ReLU.
-    pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
         let Window { kernel, stride, padding } = self.window;
-        let y = if kernel == [1, 1] && padding == Padding::VALID {
+        if kernel == [1, 1] && padding == Padding::VALID {
             let mut x = x.clone();
             for axis in AXES {
                 let count = (x.dim(axis)? - 1) / stride + 1;
                 x = every(&x, axis, 0, count, stride)?;
             }
-            x.contiguous()?.conv2d(&self.kernel, 0, 1, 1, 1)?
+            x.contiguous()?.conv2d(&self.kernel, 0, 1, 1, 1)
         } else {
-            convolve::<T>(x, &self.kernel, padding, stride)?
-        };
-        y.broadcast_add(&self.bias)
+            convolve::<T>(x, &self.kernel, padding, stride)
+        }
     }
 
-    /// The gradient by an input of `size` from that of the output.
-    pub(super) fn backward<T: Real + WithDType>(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+    fn backward<T: Real + WithDType>(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
         let Window { kernel, padding, .. } = self.window;
         if kernel == [1, 1] && padding == Padding::VALID {
             let gradient = gradient.contiguous()?.conv2d(&self.turned, 0, 1, 1, 1)?;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, WithDType};
 
+use super::cuda::Card;
 use super::program::{Program, Step, Work};
-use super::{pool, share};
+use super::share;
 use crate::nn::plan::StepId;
 use crate::nn::real::Real;
 use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
@@ -84,7 +85,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
         let mut forward = Forward { logits: image.clone(), kept: Vec::with_capacity(steps.len()), features: None };
         for (id, step) in steps.iter().enumerate() {
-            let (value, kept) = run::<T>(step, &image, &values, rows)?;
+            let (value, kept) = run::<T>(step, &image, &values, rows, self.program.card)?;
             forward.kept.push(kept.filter(|_| rows.keeps(id)));
             if rows == Rows::Images(Some(*features)) && id == *features {
                 forward.features = Some(value.clone());
@@ -133,17 +134,17 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             Work::Preprocess(_) => Vec::new(),
             Work::Convolution { weights, residual, .. } => {
                 let gradient = match kept {
-                    Some(Kept::Mask(mask)) => mask.where_cond(&gradient, &gradient.zeros_like()?)?,
-                    Some(Kept::Slope(slope)) => (gradient * share::read::<T>(slope)?)?,
+                    Some(Kept::Mask(mask)) => share::masked(&gradient, mask, self.program.card)?,
+                    Some(Kept::Slope(slope)) => share::times::<T>(&gradient, slope, self.program.card)?,
                     _ => gradient,
                 };
                 let to_input = weights.backward::<T>(&gradient, size(input))?;
                 residual.map(|residual| (residual, gradient)).into_iter().chain([(input, to_input)]).collect()
             }
-            Work::MaxPool(window) => match kept {
-                Some(Kept::Place(place)) => vec![(input, pool::max_backward(&gradient, place, *window, size(input))?)],
+            Work::MaxPool(pool) => match kept {
+                Some(Kept::Place(place)) => vec![(input, pool.backward(&gradient, place)?)],
                 Some(Kept::Shares { place, share }) => {
-                    vec![(input, pool::max_between::<T>(&gradient, (place, share), *window, size(input))?)]
+                    vec![(input, pool.between::<T>(&gradient, place, share)?)]
                 }
                 _ => Vec::new(),
             },
@@ -213,6 +214,7 @@ fn run<T: Real + WithDType>(
     image: &Tensor,
     values: &[Option<Tensor>],
     rows: Rows,
+    card: Option<&'static dyn Card>,
 ) -> Result<(Tensor, Option<Kept>)> {
     let value = |id: StepId| {
         values[id].as_ref().ok_or_else(|| candle_core::Error::Msg(format!("the value of step {id} is gone")))
@@ -221,24 +223,25 @@ fn run<T: Real + WithDType>(
     Ok(match &step.work {
         Work::Preprocess(preprocess) => (preprocess.forward(image)?, None),
         Work::Convolution { weights, residual, relu } => {
-            let mut y = weights.forward::<T>(input()?)?;
-            if let Some(residual) = residual {
-                y = (y + value(*residual)?)?;
-            }
+            let residual = residual.map(value).transpose()?;
             match rows {
-                _ if !relu => (y, None),
-                Rows::Images(_) => (y.relu()?, Some(Kept::Mask(y.gt(0.0)?))),
-                Rows::Points => (y.relu()?, Some(Kept::Slope(share::of_relu(&y)?))),
+                _ if !relu => (weights.forward::<T>(input()?, residual, false)?, None),
+                Rows::Images(_) => {
+                    let y = weights.forward::<T>(input()?, residual, true)?;
+                    let mask = y.gt(0.0)?;
+                    (y, Some(Kept::Mask(mask)))
+                }
+                Rows::Points => {
+                    let y = weights.forward::<T>(input()?, residual, false)?;
+                    (y.relu()?, Some(Kept::Slope(share::of_relu(&y, card)?)))
+                }
             }
         }
-        Work::MaxPool(window) => {
-            let size = [step.shape[0], step.shape[1]];
-            let (y, place) = pool::max::<T>(input()?, *window, size)?;
+        Work::MaxPool(pool) => {
+            let (y, place) = pool.forward::<T>(input()?)?;
             let kept = match rows {
                 Rows::Images(_) => Kept::Place(place),
-                Rows::Points => {
-                    Kept::Shares { share: pool::shares::<T>(input()?, (&y, &place), *window, size)?, place }
-                }
+                Rows::Points => Kept::Shares { share: pool.shares::<T>(input()?, (&y, &place))?, place },
             };
             (y, Some(kept))
         }

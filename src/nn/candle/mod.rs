@@ -1,10 +1,15 @@
 //! A [`Plan`] comes in; executors on candle's tensors go out: CUDA and Metal, and candle's CPU as an oracle for tests.
 //!
-//! Composed of operations that candle has on every device: its forward convolution, views, comparisons and sums. Matrix
-//! products stay in f32: candle allows TF32 only where a program asks for it, and this one does not (one gradient in TF32
+//! Composed of operations that candle has on every device: its forward convolution, views, comparisons and sums. On CUDA,
+//! kernels of our own ([`cuda`]) take the place of convolutions, pools and slopes. Matrix products stay in f32: candle allows TF32 only where a program asks for it, and this one does not (one gradient in TF32
 //! is off by a tenth).
 
 mod convolution;
+#[cfg_attr(
+    not(any(test, feature = "cuda")),
+    expect(dead_code, reason = "without the feature there is no card to call")
+)]
+mod cuda;
 mod executor;
 mod pool;
 mod program;
@@ -20,6 +25,11 @@ use program::Program;
 use super::plan::Plan;
 use super::real::Real;
 use super::{Executor, Model, Network, NnError};
+
+/// Points of a path at once where candle's convolutions write out every window: a gigabyte at most.
+const ROWS: usize = 8;
+/// The same by kernels of our own: the small images of a network's end must fill a card as well.
+const ROWS_ON_A_CARD: usize = 32;
 
 /// A network with weights on one of candle's devices.
 #[derive(Debug)]
@@ -50,6 +60,10 @@ impl Model for CandleModel {
         "f32"
     }
 
+    fn rows_at_once(&self) -> usize {
+        if self.program.card.is_some() { ROWS_ON_A_CARD } else { ROWS }
+    }
+
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError> {
         Ok(Box::new(CandleExecutor::of(Arc::clone(&self.program), rows)))
     }
@@ -72,6 +86,12 @@ fn failed(error: candle_core::Error) -> NnError {
     NnError::Device(words(&error))
 }
 
+/// Whether kernels of our own run on a CUDA device.
+#[cfg(feature = "cuda")]
+pub(super) fn check_kernels(device: &Device) -> candle_core::Result<()> {
+    cuda::device::check(device)
+}
+
 /// What went wrong, without the backtrace that candle puts into its messages where `RUST_BACKTRACE` is set.
 pub(super) fn words(error: &candle_core::Error) -> String {
     match error {
@@ -79,6 +99,10 @@ pub(super) fn words(error: &candle_core::Error) -> String {
         error => error.to_string(),
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod kernel_tests;
 
 #[cfg(test)]
 mod tests {

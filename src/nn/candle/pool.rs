@@ -1,40 +1,89 @@
-//! Pools with padding and overlapping windows and their gradients, neither of which candle has.
+//! Pools with padding and overlapping windows and their gradients, neither of which candle has: composed, or by kernels of our own.
 
 use candle_core::{DType, Device, Result, Tensor, WithDType};
 
+use super::cuda::Card;
+use super::cuda::pool::Pool;
 use super::share::{self, ends};
 use super::slide::{AXES, every, place, spread, surround};
 use crate::nn::graph::{Padding, Window};
 use crate::nn::real::Real;
 
-/// The largest value of each window and which of the window's values it is (the first, if several are equal).
-pub(super) fn max<T: Real + WithDType>(x: &Tensor, window: Window, output: [usize; 2]) -> Result<(Tensor, Tensor)> {
-    let x = surround(x, window.padding, T::LEAST)?;
-    let mut best = at(&x, window, output, 0)?;
-    let mut place = Tensor::zeros(best.shape(), DType::U8, x.device())?;
-    for index in 1..window.kernel[0] * window.kernel[1] {
-        let candidate = at(&x, window, output, index)?;
-        let better = candidate.gt(&best)?;
-        best = better.where_cond(&candidate, &best)?;
-        let here = Tensor::full(index as u8, place.shape(), x.device())?;
-        place = better.where_cond(&here, &place)?;
-    }
-    Ok((best, place))
+/// A max pool.
+#[derive(Debug)]
+pub(super) struct MaxPool {
+    window: Window,
+    /// Height and width of what goes in and of what comes out.
+    input: [usize; 2],
+    output: [usize; 2],
+    own: Option<Pool>,
 }
 
-/// How a maximum's slope between each row and the next is shared between the winners at both: the share of the first, as
-/// `share` keeps it. On a straight line from one to the other the lead changes where the first one's is used up.
-pub(super) fn shares<T: Real + WithDType>(
-    x: &Tensor,
-    (best, place): (&Tensor, &Tensor),
-    window: Window,
-    output: [usize; 2],
-) -> Result<Tensor> {
-    let x = surround(x, window.padding, T::LEAST)?;
-    let ([x, then], [best, best_then], [first, second]) = (ends(&x)?, ends(best)?, ends(place)?);
-    let (before, after) =
-        ((best - seen(&x, &second, window, output)?)?, (best_then - seen(&then, &first, window, output)?)?);
-    share::of_leads(&before, &after, &first.eq(&second)?)
+impl MaxPool {
+    pub(super) fn new(window: Window, [input, output]: [[usize; 2]; 2], card: Option<&'static dyn Card>) -> Self {
+        let own = card.map(|card| Pool { window, input, output, count_padding: false, card });
+        Self { window, input, output, own }
+    }
+
+    /// The largest value of each window and which of the window's values it is (the first, if several are equal).
+    pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        if let Some(own) = &self.own {
+            return own.max(x);
+        }
+        let x = surround(x, self.window.padding, T::LEAST)?;
+        let mut best = at(&x, self.window, self.output, 0)?;
+        let mut place = Tensor::zeros(best.shape(), DType::U8, x.device())?;
+        for index in 1..self.window.kernel[0] * self.window.kernel[1] {
+            let candidate = at(&x, self.window, self.output, index)?;
+            let better = candidate.gt(&best)?;
+            best = better.where_cond(&candidate, &best)?;
+            let here = Tensor::full(index as u8, place.shape(), x.device())?;
+            place = better.where_cond(&here, &place)?;
+        }
+        Ok((best, place))
+    }
+
+    /// How a maximum's slope between each row and the next is shared between the winners at both: the share of the first, as
+    /// `share` keeps it. On a straight line from one to the other the lead changes where the first one's is used up.
+    pub(super) fn shares<T: Real + WithDType>(&self, x: &Tensor, (best, place): (&Tensor, &Tensor)) -> Result<Tensor> {
+        if let Some(own) = &self.own {
+            return own.max_between(x, place);
+        }
+        let (window, output) = (self.window, self.output);
+        let x = surround(x, window.padding, T::LEAST)?;
+        let ([x, then], [best, best_then], [first, second]) = (ends(&x)?, ends(best)?, ends(place)?);
+        let (before, after) =
+            ((best - seen(&x, &second, window, output)?)?, (best_then - seen(&then, &first, window, output)?)?);
+        share::of_leads(&before, &after, &first.eq(&second)?)
+    }
+
+    /// The gradient by the input.
+    pub(super) fn backward(&self, gradient: &Tensor, place: &Tensor) -> Result<Tensor> {
+        if let Some(own) = &self.own {
+            return own.back(gradient, Some(place), None);
+        }
+        let nought = gradient.zeros_like()?;
+        gather(gradient, self.window, self.input, |index| place.eq(index)?.where_cond(gradient, &nought))
+    }
+
+    /// The gradient by the input between each row and the next, whose winners share it.
+    pub(super) fn between<T: Real + WithDType>(
+        &self,
+        gradient: &Tensor,
+        place: &Tensor,
+        share: &Tensor,
+    ) -> Result<Tensor> {
+        if let Some(own) = &self.own {
+            return own.back(gradient, Some(place), Some(share));
+        }
+        let nought = gradient.zeros_like()?;
+        let early = (gradient * share::read::<T>(share)?)?;
+        let late = (gradient - &early)?;
+        let [first, second] = ends(place)?;
+        gather(gradient, self.window, self.input, |index| {
+            first.eq(index)?.where_cond(&early, &nought)? + second.eq(index)?.where_cond(&late, &nought)?
+        })
+    }
 }
 
 /// Of each window the value that another row's maximum was.
@@ -44,28 +93,6 @@ fn seen(x: &Tensor, place: &Tensor, window: Window, output: [usize; 2]) -> Resul
         value = place.eq(index as u8)?.where_cond(&at(x, window, output, index)?, &value)?;
     }
     Ok(value)
-}
-
-/// The gradient by an input of `size`.
-pub(super) fn max_backward(gradient: &Tensor, place: &Tensor, window: Window, size: [usize; 2]) -> Result<Tensor> {
-    let nought = gradient.zeros_like()?;
-    gather(gradient, window, size, |index| place.eq(index)?.where_cond(gradient, &nought))
-}
-
-/// The gradient by an input of `size` between each row and the next, whose winners share it.
-pub(super) fn max_between<T: Real + WithDType>(
-    gradient: &Tensor,
-    (place, share): (&Tensor, &Tensor),
-    window: Window,
-    size: [usize; 2],
-) -> Result<Tensor> {
-    let nought = gradient.zeros_like()?;
-    let early = (gradient * share::read::<T>(share)?)?;
-    let late = (gradient - &early)?;
-    let [first, second] = ends(place)?;
-    gather(gradient, window, size, |index| {
-        first.eq(index)?.where_cond(&early, &nought)? + second.eq(index)?.where_cond(&late, &nought)?
-    })
 }
 
 /// What each place of an input of `size` gets from all windows that see it; `part` says what a window gives to its place `index`.
@@ -92,14 +119,16 @@ pub(super) struct AvgPool {
     window: Window,
     /// `[1, 1, height, width]` of the output.
     factor: Tensor,
+    own: Option<Pool>,
 }
 
 impl AvgPool {
     pub(super) fn new<T: Real + WithDType>(
         window: Window,
         count_padding: bool,
-        (size, output): ([usize; 2], [usize; 2]),
+        [size, output]: [[usize; 2]; 2],
         device: &Device,
+        card: Option<&'static dyn Card>,
     ) -> Result<Self> {
         let before = [window.padding.top, window.padding.left];
         let counted = |i: usize, at: usize| {
@@ -110,11 +139,16 @@ impl AvgPool {
             .flat_map(|y| (0..output[1]).map(move |x| (y, x)))
             .map(|(y, x)| <T as Real>::from_f64(1.0 / (counted(0, y) * counted(1, x)) as f64))
             .collect();
-        Ok(Self { window, factor: Tensor::from_vec(factors, (1, 1, output[0], output[1]), device)? })
+        let factor = Tensor::from_vec(factors, (1, 1, output[0], output[1]), device)?;
+        let own = card.map(|card| Pool { window, input: size, output, count_padding, card });
+        Ok(Self { window, factor, own })
     }
 
     /// The mean of each window: sums along one axis, then along the other.
     pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(own) = &self.own {
+            return own.average(x);
+        }
         let mut sum = surround(x, self.window.padding, T::ZERO)?;
         for (i, axis) in AXES.into_iter().enumerate() {
             let count = self.factor.dim(axis)?;
@@ -126,6 +160,9 @@ impl AvgPool {
 
     /// The gradient by an input of `size`.
     pub(super) fn backward(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+        if let Some(own) = &self.own {
+            return own.back(gradient, None, None);
+        }
         let mut sum = gradient.broadcast_mul(&self.factor)?;
         for (i, axis) in AXES.into_iter().enumerate() {
             let gradient = spread(&sum, axis, self.window.stride)?;

@@ -3,8 +3,9 @@
 use candle_core::{Device, Result, Tensor, WithDType};
 
 use super::convolution::Convolution;
-use super::pool::AvgPool;
-use crate::nn::graph::{Affine, Window};
+use super::cuda::{self, Card};
+use super::pool::{AvgPool, MaxPool};
+use crate::nn::graph::Affine;
 use crate::nn::plan::{Operation, Plan, StepId};
 use crate::nn::real::Real;
 
@@ -12,6 +13,8 @@ use crate::nn::real::Real;
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) device: Device,
+    /// What runs kernels of our own there.
+    pub(super) card: Option<&'static dyn Card>,
     pub(super) side: usize,
     pub(super) classes: usize,
     pub(super) features: StepId,
@@ -32,7 +35,7 @@ pub(super) struct Step {
 pub(super) enum Work {
     Preprocess(Preprocess),
     Convolution { weights: Convolution, residual: Option<StepId>, relu: bool },
-    MaxPool(Window),
+    MaxPool(MaxPool),
     AvgPool(AvgPool),
     Concat,
     GlobalAvgPool,
@@ -76,10 +79,19 @@ impl Preprocess {
 
 impl Program {
     pub(super) fn new<T: Real + WithDType>(plan: &Plan<T>, device: &Device) -> Result<Self> {
+        Self::with(plan, device, cuda::card(device, T::DTYPE))
+    }
+
+    /// With or without kernels of our own.
+    pub(super) fn with<T: Real + WithDType>(
+        plan: &Plan<T>,
+        device: &Device,
+        card: Option<&'static dyn Card>,
+    ) -> Result<Self> {
         let mut last_reader: Vec<StepId> = (0..plan.steps.len()).collect();
         let mut steps = Vec::with_capacity(plan.steps.len());
         for (id, step) in plan.steps.iter().enumerate() {
-            let work = Work::new(plan, id, device)?;
+            let work = Work::new(plan, id, device, card)?;
             let residual = if let Work::Convolution { residual, .. } = &work { *residual } else { None };
             for input in step.inputs.iter().copied().chain(residual) {
                 last_reader[input] = id;
@@ -87,25 +99,30 @@ impl Program {
             steps.push(Step { work, inputs: step.inputs.clone(), shape: step.shape });
         }
         let (side, classes, features) = (plan.side, plan.classes(), plan.features);
-        Ok(Self { device: device.clone(), side, classes, features, steps, last_reader })
+        Ok(Self { device: device.clone(), card, side, classes, features, steps, last_reader })
     }
 }
 
 impl Work {
-    fn new<T: Real + WithDType>(plan: &Plan<T>, id: StepId, device: &Device) -> Result<Self> {
+    fn new<T: Real + WithDType>(
+        plan: &Plan<T>,
+        id: StepId,
+        device: &Device,
+        card: Option<&'static dyn Card>,
+    ) -> Result<Self> {
         let step = &plan.steps[id];
         let size = |id: StepId| [plan.steps[id].shape[0], plan.steps[id].shape[1]];
+        let sizes = || [size(step.inputs[0]), size(id)];
         Ok(match &step.operation {
             Operation::Preprocess(affine) => Self::Preprocess(Preprocess::new::<T>(affine, device)?),
             Operation::Convolution(convolution) => Self::Convolution {
-                weights: Convolution::new(convolution, device)?,
+                weights: Convolution::new(convolution, sizes(), device, card)?,
                 residual: convolution.residual,
                 relu: convolution.relu,
             },
-            Operation::MaxPool(window) => Self::MaxPool(*window),
+            Operation::MaxPool(window) => Self::MaxPool(MaxPool::new(*window, sizes(), card)),
             Operation::AvgPool { window, count_padding } => {
-                let sizes = (size(step.inputs[0]), size(id));
-                Self::AvgPool(AvgPool::new::<T>(*window, *count_padding, sizes, device)?)
+                Self::AvgPool(AvgPool::new::<T>(*window, *count_padding, sizes(), device, card)?)
             }
             Operation::Concat => Self::Concat,
             Operation::GlobalAvgPool => Self::GlobalAvgPool,

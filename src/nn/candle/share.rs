@@ -3,6 +3,7 @@
 
 use candle_core::{DType, Result, Tensor, WithDType};
 
+use super::cuda::{Card, slope};
 use crate::nn::real::Real;
 
 const WHOLE: f64 = u8::MAX as f64;
@@ -14,7 +15,10 @@ pub(super) fn ends(x: &Tensor) -> Result<[Tensor; 2]> {
 }
 
 /// The share on which what a ReLU sees is above nought: its slope between the two rows, and at a row where they are one.
-pub(super) fn of_relu(seen: &Tensor) -> Result<Tensor> {
+pub(super) fn of_relu(seen: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
+    if let Some(card) = card {
+        return slope::of_relu(seen, card);
+    }
     let [from, to] = ends(seen)?;
     let (high, low) = (from.maximum(&to)?.relu()?, from.minimum(&to)?);
     let nought = high.zeros_like()?;
@@ -38,6 +42,19 @@ fn quotient(of: &Tensor, by: &Tensor) -> Result<Tensor> {
 
 fn keep(share: &Tensor) -> Result<Tensor> {
     ((share * WHOLE)? + 0.5)?.floor()?.to_dtype(DType::U8)
+}
+
+/// A gradient times the slopes that were kept.
+pub(super) fn times<T: Real + WithDType>(gradient: &Tensor, kept: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
+    card.map_or_else(|| gradient * read::<T>(kept)?, |card| slope::times(gradient, kept, u8::MAX, card))
+}
+
+/// A gradient where a mask is 1, and nought where it is 0.
+pub(super) fn masked(gradient: &Tensor, mask: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
+    match card {
+        Some(card) => slope::times(gradient, mask, 1, card),
+        None => mask.where_cond(gradient, &gradient.zeros_like()?),
+    }
 }
 
 /// Shares that were kept.

@@ -77,6 +77,10 @@ impl Model for CpuModel {
         "f32"
     }
 
+    fn rows_at_once(&self) -> usize {
+        (2 * rayon::current_num_threads()).clamp(4, 32)
+    }
+
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError> {
         Ok(Box::new(CpuExecutor::of(Arc::clone(&self.program), rows)))
     }

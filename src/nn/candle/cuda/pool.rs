@@ -1,0 +1,105 @@
+//! Pools forward and back, each in one pass.
+
+use candle_core::{DType, Result, Shape, Tensor};
+
+use super::{Call, Card, Operand, blocks};
+use crate::nn::graph::Window;
+
+/// A pool over images of one size.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Pool {
+    pub(in super::super) window: Window,
+    /// Height and width of what goes in.
+    pub(in super::super) input: [usize; 2],
+    /// Height and width of what comes out.
+    pub(in super::super) output: [usize; 2],
+    /// Whether padding counts among the values that are averaged.
+    pub(in super::super) count_padding: bool,
+    pub(in super::super) card: &'static dyn Card,
+}
+
+impl Pool {
+    /// The largest value of each window and, in bytes, its place.
+    pub(in super::super) fn max(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let x = &x.contiguous()?;
+        let rows = x.dim(0)?;
+        let nothing = [None, None];
+        Ok((
+            self.forward("max_value", x, nothing, (rows, DType::F32))?,
+            self.forward("max_place", x, nothing, (rows, DType::U8))?,
+        ))
+    }
+
+    /// How the winners at each row and at the next share a window's slope: the share of the first, in bytes.
+    pub(in super::super) fn max_between(&self, x: &Tensor, places: &Tensor) -> Result<Tensor> {
+        let rows = x.dim(0)?;
+        self.forward("max_between", &x.contiguous()?, [Some(&places.contiguous()?), None], (rows - 1, DType::U8))
+    }
+
+    /// The mean of each window.
+    pub(in super::super) fn average(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward("average", &x.contiguous()?, [None, None], (x.dim(0)?, DType::F32))
+    }
+
+    /// The gradient by the input; `places` of a maximum, with `shares` if it is between rows.
+    pub(in super::super) fn back(
+        &self,
+        gradient: &Tensor,
+        places: Option<&Tensor>,
+        shares: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (rows, channels) = (gradient.dim(0)?, gradient.dim(1)?);
+        let [height, width] = self.input;
+        let shape: Shape = (rows, channels, height, width).into();
+        let operands =
+            [Operand::Read(&gradient.contiguous()?), places.into(), shares.into(), Operand::Written, Operand::Nothing];
+        self.call("pool_back", &operands, [rows, channels], (shape, DType::F32))
+    }
+
+    /// A kernel with a thread for each output of `rows`.
+    fn forward(
+        &self,
+        kernel: &'static str,
+        x: &Tensor,
+        [places, shares]: [Option<&Tensor>; 2],
+        (rows, dtype): (usize, DType),
+    ) -> Result<Tensor> {
+        let (all, channels) = (x.dim(0)?, x.dim(1)?);
+        let (values, bytes) = match dtype {
+            DType::U8 => (Operand::Nothing, Operand::Written),
+            _ => (Operand::Written, Operand::Nothing),
+        };
+        let operands = [Operand::Read(x), places.into(), shares.into(), values, bytes];
+        self.call(kernel, &operands, [all, channels], ((rows, channels, self.output[0], self.output[1]).into(), dtype))
+    }
+
+    fn call(
+        &self,
+        kernel: &'static str,
+        operands: &[Operand],
+        [rows, channels]: [usize; 2],
+        output: (Shape, DType),
+    ) -> Result<Tensor> {
+        let Window { kernel: size, stride, padding } = self.window;
+        self.card.run(&Call {
+            kernel,
+            blocks: blocks(output.0.elem_count()),
+            operands,
+            numbers: &[
+                rows,
+                channels,
+                self.input[0],
+                self.input[1],
+                self.output[0],
+                self.output[1],
+                size[0],
+                size[1],
+                stride,
+                padding.top,
+                padding.left,
+                usize::from(self.count_padding),
+            ],
+            output,
+        })
+    }
+}

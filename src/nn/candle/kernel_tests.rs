@@ -1,0 +1,204 @@
+//! Kernels for a card do what candle's operations do: the same with kernels, emulated or on a card, and without them on the
+//! processor.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::CandleExecutor;
+use super::convolution::Convolution;
+use super::cuda::Card;
+use super::cuda::emulated::Emulated;
+use super::pool::{AvgPool, MaxPool};
+use super::program::Program;
+use super::share;
+use crate::bench::formula;
+use crate::nn::graph::{Graph, Padding, Variant, Window};
+use crate::nn::plan::{self, Plan};
+use crate::nn::{Executor, Network};
+
+/// Where kernels run.
+#[derive(Clone)]
+struct Place(Device, &'static dyn Card);
+
+impl Place {
+    fn emulated() -> Self {
+        Self(Device::Cpu, &Emulated)
+    }
+
+    /// Runs `work` here with kernels, and on the processor without them.
+    fn both<T>(&self, work: impl Fn(&Device, Option<&'static dyn Card>) -> T) -> [T; 2] {
+        [work(&self.0, Some(self.1)), work(&Device::Cpu, None)]
+    }
+}
+
+/// Numbers in [-1, 1] that look random; about one in `ties` is 0.25, so that maxima are shared.
+fn numbers(count: usize, seed: u64, ties: u64) -> Vec<f32> {
+    let mix = |at: u64| {
+        let z = (at + seed * 0x1_0000_0001).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40
+    };
+    let number = |bits: u64| if bits.is_multiple_of(ties) { 0.25 } else { bits as f32 / (1 << 23) as f32 - 1.0 };
+    (0..count as u64).map(|at| number(mix(at))).collect()
+}
+
+fn tensor(shape: [usize; 4], seed: u64, device: &Device) -> Tensor {
+    Tensor::from_vec(numbers(shape.iter().product(), seed, 3), shape.to_vec(), device).unwrap()
+}
+
+fn bytes(tensor: &Tensor) -> Vec<u8> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Relative L2; what is no number is far away.
+fn distance(one: &Tensor, other: &Tensor) -> f64 {
+    assert_eq!(one.dims(), other.dims());
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (mut off, mut all) = (0.0, 0.0);
+    for (a, b) in values(one).into_iter().zip(values(other)) {
+        off += f64::from(a - b).powi(2);
+        all += f64::from(b).powi(2);
+    }
+    (off / all).sqrt()
+}
+
+fn window(kernel: [usize; 2], stride: usize, padding: [usize; 4]) -> Window {
+    let [top, bottom, left, right] = padding;
+    Window { kernel, stride, padding: Padding { top, bottom, left, right } }
+}
+
+fn convolutions_forward_and_back(place: &Place) {
+    // Every kind of the three networks, with sizes that fill no tile, and one that takes the large tile.
+    for (window, size, [inputs, outputs], rows) in [
+        (window([1, 1], 1, [0; 4]), [5, 7], [37, 70], 3),
+        (window([1, 1], 2, [0; 4]), [9, 8], [12, 20], 2),
+        (window([3, 3], 1, [1; 4]), [9, 6], [5, 9], 2),
+        (window([3, 3], 2, [0; 4]), [11, 12], [4, 66], 2),
+        (window([3, 3], 2, [0, 1, 0, 1]), [8, 8], [3, 5], 2),
+        (window([7, 7], 2, [3; 4]), [13, 13], [3, 8], 1),
+        (window([1, 7], 1, [0, 0, 3, 3]), [5, 9], [6, 4], 2),
+        (window([7, 1], 1, [3, 3, 0, 0]), [9, 5], [6, 4], 2),
+        (window([5, 5], 1, [2; 4]), [7, 7], [3, 5], 1),
+        (window([1, 1], 1, [0; 4]), [92, 92], [2, 128], 4),
+    ] {
+        let output = window.output(size).unwrap();
+        let convolution = plan::Convolution {
+            window,
+            kernel: numbers(window.kernel[0] * window.kernel[1] * inputs * outputs, 1, 1 << 40),
+            bias: numbers(outputs, 2, 1 << 40),
+            residual: None,
+            relu: false,
+        };
+        let y = [rows, outputs, output[0], output[1]];
+        let [own, composed] = place.both(|device, card| {
+            let convolution = Convolution::new(&convolution, [size, output], device, card).unwrap();
+            let x = tensor([rows, inputs, size[0], size[1]], 3, device);
+            [
+                convolution.forward::<f32>(&x, None, false).unwrap(),
+                convolution.forward::<f32>(&x, Some(&tensor(y, 4, device)), true).unwrap(),
+                convolution.backward::<f32>(&tensor(y, 5, device), size).unwrap(),
+            ]
+        });
+        for (what, (own, composed)) in ["forward", "with all", "back"].into_iter().zip(own.iter().zip(&composed)) {
+            let off = distance(own, composed);
+            assert!(off < 1e-6, "{window:?} of {size:?}, {what}: {off:e}");
+        }
+    }
+}
+
+fn pools_forward_back_and_between(place: &Place) {
+    for (window, size) in [
+        (window([3, 3], 2, [0; 4]), [9, 11]),
+        (window([3, 3], 2, [1; 4]), [8, 7]),
+        (window([3, 3], 1, [1; 4]), [5, 6]),
+        (window([3, 3], 2, [0, 1, 0, 1]), [8, 8]),
+    ] {
+        let output = window.output(size).unwrap();
+        let [own, composed] = place.both(|device, card| {
+            let x = tensor([3, 2, size[0], size[1]], 6, device);
+            let pool = MaxPool::new(window, [size, output], card);
+            let (y, place) = pool.forward::<f32>(&x).unwrap();
+            let share = pool.shares::<f32>(&x, (&y, &place)).unwrap();
+            let back = pool.backward(&tensor([3, 2, output[0], output[1]], 7, device), &place).unwrap();
+            let between = tensor([2, 2, output[0], output[1]], 8, device);
+            let between = pool.between::<f32>(&between, &place, &share).unwrap();
+            ([bytes(&place), bytes(&share)], [y, back, between])
+        });
+        assert!(own.0 == composed.0, "{window:?}: places or shares");
+        for (own, composed) in own.1.iter().zip(&composed.1) {
+            let off = distance(own, composed);
+            assert!(off < 1e-6, "{window:?}: {off:e}");
+        }
+        for count_padding in [false, true] {
+            let [own, composed] = place.both(|device, card| {
+                let pool = AvgPool::new::<f32>(window, count_padding, [size, output], device, card).unwrap();
+                let back = pool.backward(&tensor([3, 2, output[0], output[1]], 9, device), size).unwrap();
+                (pool.forward::<f32>(&tensor([3, 2, size[0], size[1]], 6, device)).unwrap(), back)
+            });
+            let off = distance(&own.0, &composed.0).max(distance(&own.1, &composed.1));
+            assert!(off < 1e-6, "{window:?}, average, padding counts: {count_padding}: {off:e}");
+        }
+    }
+}
+
+fn slopes_and_masks(place: &Place) {
+    let [own, composed] = place.both(|device, card| {
+        let seen = tensor([3, 5, 7, 9], 10, device);
+        let slope = share::of_relu(&seen, card).unwrap();
+        let times = share::times::<f32>(&tensor([2, 5, 7, 9], 11, device), &slope, card).unwrap();
+        let masked = share::masked(&tensor([3, 5, 7, 9], 12, device), &seen.gt(0.0).unwrap(), card).unwrap();
+        (bytes(&slope), times, masked)
+    });
+    assert_eq!(own.0, composed.0);
+    assert!(distance(&own.1, &composed.1) < 1e-6 && distance(&own.2, &composed.2) < 1e-9);
+}
+
+/// All of a network: what one kernel writes is what the next one reads.
+fn a_whole_network(place: &Place) {
+    let network = Network::InceptionV3;
+    let graph = Graph::new(network, &Variant::keras(network, Some(5)), 75).unwrap();
+    let plan = Plan::<f32>::new(&graph, &formula::parameters(&graph, 5)).unwrap();
+    let points: Vec<f32> = numbers(2 * 75 * 75 * 3, 13, 1 << 40).iter().map(|number| 0.5 + 0.5 * number).collect();
+    let [own, composed] = place.both(|device, card| {
+        let program = Arc::new(Program::with(&plan, device, card).unwrap());
+        CandleExecutor::<f32>::of(program, 2).secants(&points, &|from, _| from.to_vec(), &|| false).unwrap()
+    });
+    let logits: f64 = own.logits.iter().zip(&composed.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let [gradient, other] = [&own, &composed]
+        .map(|secants| Tensor::from_slice(&secants.gradient, secants.gradient.len(), &Device::Cpu).unwrap());
+    let off = distance(&gradient, &other);
+    assert!(logits < 1e-4 && off < 1e-2, "logits {logits:e}, gradients {off:e}");
+}
+
+#[test]
+fn emulated_convolutions() {
+    convolutions_forward_and_back(&Place::emulated());
+}
+
+#[test]
+fn emulated_pools() {
+    pools_forward_back_and_between(&Place::emulated());
+}
+
+#[test]
+fn emulated_slopes() {
+    slopes_and_masks(&Place::emulated());
+}
+
+#[test]
+fn an_emulated_network() {
+    a_whole_network(&Place::emulated());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "it needs an NVIDIA card: packaging/cuda/check --build runs it where there is one"]
+fn on_a_card() {
+    let device = Device::new_cuda_with_stream(0).unwrap();
+    let card = super::cuda::card(&device, candle_core::DType::F32).unwrap();
+    let place = Place(device, card);
+    convolutions_forward_and_back(&place);
+    pools_forward_back_and_between(&place);
+    slopes_and_masks(&place);
+    a_whole_network(&place);
+}
