@@ -4,6 +4,8 @@ use std::any::Any;
 use std::sync::OnceLock;
 
 use super::kernel::{Backward, Forward, WeightGradient};
+#[cfg(target_arch = "x86_64")]
+use super::peak;
 use super::turned::Turned;
 use super::{packed, portable};
 use crate::nn::NnError;
@@ -22,20 +24,36 @@ pub enum InstructionSet {
     /// Packed kernels in 256-bit vectors with fused multiply-add, f32 only; f64 stays portable.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same kernels in 512-bit vectors.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
     /// The same kernels in 128-bit vectors of 64-bit ARM.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// The same kernels in sixteen lanes without instructions of their own: what AVX-512 does, on any processor.
+    #[cfg(test)]
+    Lanes,
 }
 
 impl InstructionSet {
     /// All that there are for this kind of processor, the best last.
     pub const ALL: &[Self] = &[
         Self::Portable,
+        #[cfg(test)]
+        Self::Lanes,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
         #[cfg(target_arch = "aarch64")]
         Self::Neon,
     ];
+
+    /// Those that this processor has instructions for: whole networks take long in [`Self::Lanes`].
+    #[cfg(test)]
+    pub fn quick() -> impl Iterator<Item = &'static Self> {
+        Self::ALL.iter().filter(|set| set.is_here() && **set != Self::Lanes)
+    }
 
     /// As in `DIARET_ISA`.
     pub fn name(self) -> &'static str {
@@ -43,8 +61,12 @@ impl InstructionSet {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "neon",
+            #[cfg(test)]
+            Self::Lanes => "lanes",
         }
     }
 
@@ -54,8 +76,12 @@ impl InstructionSet {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "NEON",
+            #[cfg(test)]
+            Self::Lanes => "sixteen lanes",
         }
     }
 
@@ -65,8 +91,12 @@ impl InstructionSet {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => packed::Avx2::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => packed::Avx512::new().is_some(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => packed::Neon::new().is_some(),
+            #[cfg(test)]
+            Self::Lanes => true,
         }
     }
 
@@ -106,8 +136,14 @@ impl InstructionSet {
         packed.and_then(same::<_, Box<dyn WeightGradient<T>>>).unwrap_or_else(|| Box::new(portable::Weights(window)))
     }
 
+    /// The widest vectors, if they are faster: where 512 bits are computed in halves, 256-bit loops are as good or better.
     fn best() -> Self {
-        Self::ALL.iter().copied().rev().find(|set| set.is_here()).unwrap_or(Self::Portable)
+        let widest = Self::ALL.iter().copied().rev().find(|set| set.is_here()).unwrap_or(Self::Portable);
+        #[cfg(target_arch = "x86_64")]
+        if widest == Self::Avx512 && !peak::is_512_faster() {
+            return Self::Avx2;
+        }
+        widest
     }
 
     /// The one called `name`, if it is known and here; the error is a sentence.

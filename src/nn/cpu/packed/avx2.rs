@@ -14,7 +14,7 @@ use super::outer::{Outer, accumulate};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
-use super::vector::{Engine, Vector, vector_functions};
+use super::vector::{Engine, Vector, engine, vector_functions};
 
 /// Eight f32.
 #[derive(Clone, Copy)]
@@ -69,71 +69,5 @@ impl Avx2 {
     }
 }
 
-// SAFETY: there is no `Avx2` where the processor does not have it.
-unsafe impl Engine for Avx2 {
-    // 12 sums, 2 vectors of the panel and a pixel: 15 of 16 registers.
-    const ROWS: RangeInclusive<usize> = 4..=6;
-    const COLUMNS: usize = 16;
-
-    unsafe fn multiply(self, strip: &Strip) {
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn inside(strip: &Strip) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match strip.rows {
-                    4 => multiply::<Eight, 4, 2>(strip),
-                    5 => multiply::<Eight, 5, 2>(strip),
-                    _ => multiply::<Eight, 6, 2>(strip),
-                }
-            }
-        }
-        // SAFETY: the caller's promise; `self` says that the instructions are there.
-        unsafe { inside(strip) }
-    }
-
-    unsafe fn accumulate(self, tile: &Outer) {
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn inside(tile: &Outer) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match tile.rows {
-                    4 => accumulate::<Eight, 4, 2>(tile),
-                    5 => accumulate::<Eight, 5, 2>(tile),
-                    _ => accumulate::<Eight, 6, 2>(tile),
-                }
-            }
-        }
-        // SAFETY: as above.
-        unsafe { inside(tile) }
-    }
-
-    unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn inside(scheme: Scheme, tile: &Spread) {
-            // SAFETY: the caller's promise.
-            unsafe { scheme.spread::<Eight>(tile) }
-        }
-        // SAFETY: as above.
-        unsafe { inside(scheme, tile) }
-    }
-
-    unsafe fn scatter(self, scheme: Scheme, tile: &Spread) {
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn inside(scheme: Scheme, tile: &Spread) {
-            // SAFETY: the caller's promise.
-            unsafe { scheme.scatter::<Eight>(tile) }
-        }
-        // SAFETY: as above.
-        unsafe { inside(scheme, tile) }
-    }
-
-    unsafe fn gather(self, scheme: Scheme, tile: &Gather) {
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn inside(scheme: Scheme, tile: &Gather) {
-            // SAFETY: the caller's promise.
-            unsafe { scheme.gather::<Eight, 2>(tile) }
-        }
-        // SAFETY: as above.
-        unsafe { inside(scheme, tile) }
-    }
-}
+// 12 sums, 2 vectors of the panel and a pixel: 15 of 16 registers.
+engine!(#[target_feature(enable = "avx2,fma")] Avx2, Eight, [4, 5; 6], 2);

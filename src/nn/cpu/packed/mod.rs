@@ -1,6 +1,7 @@
 //! Convolutions in f32 on packed kernels: weights lie in the order in which a micro-kernel reads them, images as they are.
 //!
-//! `vector` says what an instruction set must offer, `avx2` and `neon` are some; all else is written once and compiled for each:
+//! `vector` says what an instruction set must offer, `avx2`, `avx512` and `neon` are some (`check` tries one, `lanes` stands in for
+//! wide ones in tests); all else is written once and compiled for each:
 //! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product, `winograd` one by
 //! transforms (`scheme` says which and where, `axis` and `transform` are they); `outer` is the micro-kernel of weight gradients,
 //! `weights` and `winograd_weights` are what stands around it; `convolution` a convolution or its gradient as
@@ -9,10 +10,16 @@
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod axis;
+#[cfg(any(target_arch = "x86_64", test))]
+mod check;
 mod convolution;
 mod direct;
 mod image;
+#[cfg(test)]
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod outer;
@@ -28,7 +35,11 @@ mod winograd_weights;
 use aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
 use convolution::{Packed, PackedGradient};
+#[cfg(test)]
+use lanes::Lanes;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 use outer::Span;
@@ -46,8 +57,12 @@ pub fn forward(set: InstructionSet, convolution: &Convolution<f32>, size: [usize
         InstructionSet::Portable => None,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => Some(Box::new(Packed::new(Avx2::new()?, convolution, size))),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => Some(Box::new(Packed::new(Avx512::new()?, convolution, size))),
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => Some(Box::new(Packed::new(Neon::new()?, convolution, size))),
+        #[cfg(test)]
+        InstructionSet::Lanes => Some(Box::new(Packed::new(Lanes, convolution, size))),
     }
 }
 
@@ -57,8 +72,12 @@ pub fn backward(set: InstructionSet, turned: &Turned<f32>, size: [usize; 2]) -> 
         InstructionSet::Portable => None,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => Some(Box::new(PackedGradient::new(Avx2::new()?, turned, size))),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => Some(Box::new(PackedGradient::new(Avx512::new()?, turned, size))),
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => Some(Box::new(PackedGradient::new(Neon::new()?, turned, size))),
+        #[cfg(test)]
+        InstructionSet::Lanes => Some(Box::new(PackedGradient::new(Lanes, turned, size))),
     }
 }
 
@@ -73,8 +92,12 @@ pub fn weights(
         InstructionSet::Portable => None,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => Some(Box::new(Weights::new(Avx2::new()?, window, channels, size))),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => Some(Box::new(Weights::new(Avx512::new()?, window, channels, size))),
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => Some(Box::new(Weights::new(Neon::new()?, window, channels, size))),
+        #[cfg(test)]
+        InstructionSet::Lanes => Some(Box::new(Weights::new(Lanes, window, channels, size))),
     }
 }
 

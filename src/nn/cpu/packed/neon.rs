@@ -11,7 +11,7 @@ use super::outer::{Outer, accumulate};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
-use super::vector::{Engine, Vector, vector_functions};
+use super::vector::{Engine, Vector, engine, vector_functions};
 
 /// Four f32.
 #[derive(Clone, Copy)]
@@ -70,47 +70,5 @@ impl Neon {
     }
 }
 
-// SAFETY: there is no `Neon` where the processor does not have it.
-unsafe impl Engine for Neon {
-    // 24 sums, 4 vectors of the panel and a pixel: 29 of 32 registers.
-    const ROWS: RangeInclusive<usize> = 4..=6;
-    const COLUMNS: usize = 16;
-
-    // Rust compiles everything for this architecture with NEON: there is no need for a function of its own.
-    unsafe fn multiply(self, strip: &Strip) {
-        // SAFETY: the caller's promise; `self` says that the instructions are there.
-        unsafe {
-            match strip.rows {
-                4 => multiply::<Four, 4, 4>(strip),
-                5 => multiply::<Four, 5, 4>(strip),
-                _ => multiply::<Four, 6, 4>(strip),
-            }
-        }
-    }
-
-    unsafe fn accumulate(self, tile: &Outer) {
-        // SAFETY: as above.
-        unsafe {
-            match tile.rows {
-                4 => accumulate::<Four, 4, 4>(tile),
-                5 => accumulate::<Four, 5, 4>(tile),
-                _ => accumulate::<Four, 6, 4>(tile),
-            }
-        }
-    }
-
-    unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
-        // SAFETY: as above.
-        unsafe { scheme.spread::<Four>(tile) }
-    }
-
-    unsafe fn scatter(self, scheme: Scheme, tile: &Spread) {
-        // SAFETY: as above.
-        unsafe { scheme.scatter::<Four>(tile) }
-    }
-
-    unsafe fn gather(self, scheme: Scheme, tile: &Gather) {
-        // SAFETY: as above.
-        unsafe { scheme.gather::<Four, 4>(tile) }
-    }
-}
+// 24 sums, 4 vectors of the panel and a pixel: 29 of 32 registers. Rust compiles everything for this architecture with NEON.
+engine!(Neon, Four, [4, 5; 6], 4);

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::aligned::Aligned;
 
-/// Rows of a block at most: with 16 columns they fill half of a first-level cache of 32 kB.
-const BLOCK: usize = 256;
+/// Numbers of a block's panel at most: half of a first-level cache of 32 kB.
+const BLOCK: usize = 4096;
 
 /// A matrix `[depth, columns]` in panels of `width` columns; the last one is filled up with zeros.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Panels {
 impl Panels {
     /// Zeros in the place of a matrix.
     pub fn zeros(depth: usize, columns: usize, width: usize) -> Self {
-        let block = depth.div_ceil(depth.div_ceil(BLOCK));
+        let block = depth.div_ceil(depth.div_ceil(BLOCK / width));
         Self { numbers: Aligned::zeros(depth * columns.next_multiple_of(width)), depth, columns, width, block }
     }
 

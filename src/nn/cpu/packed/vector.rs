@@ -47,7 +47,7 @@ macro_rules! vector_functions {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty $body:block)*) => {
         $(
             #[inline(always)]
-            #[allow(clippy::inline_always, reason = "instructions, not calls")]
+            #[allow(clippy::inline_always, unused_unsafe, reason = "instructions, not calls, or plain arithmetic")]
             unsafe fn $name($($arg: $kind),*) -> $result {
                 // SAFETY: the trait's contract: its instructions are there, pointers are valid.
                 unsafe { $body }
@@ -57,13 +57,94 @@ macro_rules! vector_functions {
 }
 pub(super) use vector_functions;
 
+/// Writes an [`Engine`]: every loop of this room in a function compiled for the instruction set, which the attribute names.
+/// Tiles may have so many rows (all of them, the last one after a semicolon), and panels so many vectors.
+macro_rules! engine {
+    ($(#[$features:meta])? $engine:ty, $vector:ty, [$first:literal $(, $rows:literal)*; $last:literal], $vectors:literal) => {
+        // SAFETY: there is no such value where the processor does not have the instructions.
+        unsafe impl Engine for $engine {
+            const ROWS: RangeInclusive<usize> = {
+                assert!($first >= 4 && $last <= 12);
+                $first..=$last
+            };
+            const LANES: usize = <$vector as Vector>::LANES;
+            const COLUMNS: usize = $vectors * Self::LANES;
+
+            unsafe fn multiply(self, strip: &Strip) {
+                $(#[$features])?
+                unsafe fn inside(strip: &Strip) {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        match strip.rows {
+                            $first => multiply::<$vector, $first, $vectors>(strip),
+                            $($rows => multiply::<$vector, $rows, $vectors>(strip),)*
+                            _ => multiply::<$vector, $last, $vectors>(strip),
+                        }
+                    }
+                }
+                // SAFETY: the caller's promise; `self` says that the instructions are there.
+                unsafe { inside(strip) }
+            }
+
+            unsafe fn accumulate(self, tile: &Outer) {
+                $(#[$features])?
+                unsafe fn inside(tile: &Outer) {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        match tile.rows {
+                            $first => accumulate::<$vector, $first, $vectors>(tile),
+                            $($rows => accumulate::<$vector, $rows, $vectors>(tile),)*
+                            _ => accumulate::<$vector, $last, $vectors>(tile),
+                        }
+                    }
+                }
+                // SAFETY: as above.
+                unsafe { inside(tile) }
+            }
+
+            unsafe fn spread(self, scheme: Scheme, tile: &Spread) {
+                $(#[$features])?
+                unsafe fn inside(scheme: Scheme, tile: &Spread) {
+                    // SAFETY: the caller's promise.
+                    unsafe { scheme.spread::<$vector>(tile) }
+                }
+                // SAFETY: as above.
+                unsafe { inside(scheme, tile) }
+            }
+
+            unsafe fn scatter(self, scheme: Scheme, tile: &Spread) {
+                $(#[$features])?
+                unsafe fn inside(scheme: Scheme, tile: &Spread) {
+                    // SAFETY: the caller's promise.
+                    unsafe { scheme.scatter::<$vector>(tile) }
+                }
+                // SAFETY: as above.
+                unsafe { inside(scheme, tile) }
+            }
+
+            unsafe fn gather(self, scheme: Scheme, tile: &Gather) {
+                $(#[$features])?
+                unsafe fn inside(scheme: Scheme, tile: &Gather) {
+                    // SAFETY: the caller's promise.
+                    unsafe { scheme.gather::<$vector, $vectors>(tile) }
+                }
+                // SAFETY: as above.
+                unsafe { inside(scheme, tile) }
+            }
+        }
+    };
+}
+pub(super) use engine;
+
 /// The loops of this room, compiled for an instruction set.
 ///
 /// # Safety
 /// A value exists only where the processor has the instruction set.
 pub unsafe trait Engine: Copy + Debug + Send + Sync + 'static {
-    /// Pixels that a tile of the product may have.
+    /// Pixels that a tile of the product may have, from 4 to 12.
     const ROWS: RangeInclusive<usize>;
+    /// Numbers of a vector.
+    const LANES: usize;
     /// Columns of a panel.
     const COLUMNS: usize;
     /// One panel by the pixels of a tile.

@@ -70,6 +70,17 @@ impl<E: Engine> WeightGradient<f32> for Weights<E> {
     }
 }
 
+/// Calls [`Job::copy`] for a tile's rows, of which there may be so many.
+macro_rules! copy_by_rows {
+    ($job:ident, [$($rows:literal),*], $arguments:tt) => {
+        match $job.rows {
+            $($rows => copy_by_rows!(@ $job, $rows, $arguments),)*
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    };
+    (@ $job:ident, $rows:literal, ($($argument:expr),*)) => { $job.copy::<$rows>($($argument),*) };
+}
+
 /// All that a gradient is computed from, and how it is cut.
 struct Job<'a, E> {
     engine: E,
@@ -256,11 +267,7 @@ impl<'a, E: Engine> Job<'a, E> {
                             let x = (x * stride + across) as isize + origin[1];
                             self.source.offset(image, y, x)
                         };
-                        match self.rows {
-                            4 => self.copy::<4>(first + from, pixels, offset, left),
-                            5 => self.copy::<5>(first + from, pixels, offset, left),
-                            _ => self.copy::<6>(first + from, pixels, offset, left),
-                        }
+                        copy_by_rows!(self, [4, 5, 6, 7, 8, 9, 10, 11, 12], (first + from, pixels, offset, left));
                     }
                     first += width;
                 }

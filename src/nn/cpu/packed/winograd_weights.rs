@@ -18,11 +18,6 @@ use crate::nn::cpu::parallel::{Shared, Threads};
 
 /// Tiles of a group: so many that adding to the sums does not tell, and so few that a point of them stays in cache.
 const TILES: usize = 192;
-/// Channels that lie together at a point, tile after tile: some tiles of the product by whole vectors.
-const GROUP: usize = 24;
-/// Channels of a tile of the product.
-const ROWS: usize = 6;
-
 /// All that a gradient is computed from.
 pub struct Job<'a, E> {
     engine: E,
@@ -35,6 +30,11 @@ pub struct Job<'a, E> {
 }
 
 impl<'a, E: Engine> Job<'a, E> {
+    /// Channels of a tile of the product.
+    const ROWS: usize = *E::ROWS.end();
+    /// Channels that lie together at a point, tile after tile: some tiles of the product, and some whole vectors.
+    const GROUP: usize = if 24_usize.is_multiple_of(E::LANES) { 24 } else { 48 };
+
     pub fn new(
         engine: E,
         scheme: Scheme,
@@ -42,7 +42,7 @@ impl<'a, E: Engine> Job<'a, E> {
         sweep: &'a Sweep,
         gradient: &'a Source<'a, f32>,
     ) -> Self {
-        assert!(E::ROWS.contains(&ROWS) && GROUP.is_multiple_of(ROWS));
+        const { assert!(Self::GROUP.is_multiple_of(Self::ROWS) && Self::GROUP.is_multiple_of(E::LANES)) };
         assert!(sweep.stride == 1 && sweep.kernel == scheme.taps() && sweep.grid == gradient.size);
         let [down, across] = scheme.inputs();
         let cut = Cut::new(sweep.grid, scheme.outputs(), 1);
@@ -60,7 +60,7 @@ impl<'a, E: Engine> Job<'a, E> {
         sum_pixels(self.gradient, pixels, bias, threads);
         let tiles = self.source.images * self.cut.tiles[0] * self.cut.tiles[1];
         let most = tiles.div_ceil(tiles.div_ceil(TILES));
-        let wide = [channels.next_multiple_of(GROUP), columns.next_multiple_of(E::COLUMNS)];
+        let wide = [channels.next_multiple_of(Self::GROUP), columns.next_multiple_of(E::COLUMNS)];
         spares.with(|buffers| {
             let space = &mut buffers.packed;
             let left = space.left.at_least(self.points * most * wide[0]);
@@ -88,7 +88,7 @@ impl<'a, E: Engine> Job<'a, E> {
         threads: Threads,
     ) {
         let (channels, columns, count) = (self.source.channels, self.gradient.channels, group.len());
-        let wide = [channels.next_multiple_of(GROUP), columns.next_multiple_of(E::COLUMNS)];
+        let wide = [channels.next_multiple_of(Self::GROUP), columns.next_multiple_of(E::COLUMNS)];
         let (left, right) = (Shared::new(left, count * wide[0]), Shared::new(right, count * wide[1]));
         let Source { data, images, size, stride, .. } = *self.gradient;
         let apart = [size[0] * size[1] * stride, size[1] * stride, stride];
@@ -111,7 +111,7 @@ impl<'a, E: Engine> Job<'a, E> {
                     group: [group, count * group],
                 }
             };
-            let seen = tile(self.source, &seen[..inputs[0] * inputs[1]], &left, GROUP);
+            let seen = tile(self.source, &seen[..inputs[0] * inputs[1]], &left, Self::GROUP);
             let given = tile(&gradient, &given[..outputs[0] * outputs[1]], &right, E::COLUMNS);
             // SAFETY: `run` has checked both images and has zeros for either, `tile` the points, whose rows are this tile's alone.
             unsafe {
@@ -124,20 +124,20 @@ impl<'a, E: Engine> Job<'a, E> {
     /// The sums of a group at one point.
     fn point(&self, point: usize, spans: &[Span; 1], (left, right): (&[f32], &[f32]), sums: &Shared<f32>, add: bool) {
         let (channels, columns, count) = (self.source.channels, self.gradient.channels, spans[0].length);
-        let wide = [channels.next_multiple_of(GROUP), columns.next_multiple_of(E::COLUMNS)];
+        let wide = [channels.next_multiple_of(Self::GROUP), columns.next_multiple_of(E::COLUMNS)];
         let left = &left[point * count * wide[0]..][..count * wide[0]];
         let right = &right[point * count * wide[1]..][..count * wide[1]];
         for panel in (0..columns).step_by(E::COLUMNS) {
             let range = panel..columns.min(panel + E::COLUMNS);
-            for first in (0..channels).step_by(ROWS) {
-                let there = first..channels.min(first + ROWS);
+            for first in (0..channels).step_by(Self::ROWS) {
+                let there = first..channels.min(first + Self::ROWS);
                 let tile = Outer {
                     spans,
-                    left: left[first / GROUP * count * GROUP + first % GROUP..].as_ptr(),
-                    left_apart: GROUP,
+                    left: left[first / Self::GROUP * count * Self::GROUP + first % Self::GROUP..].as_ptr(),
+                    left_apart: Self::GROUP,
                     right: right[panel * count..].as_ptr(),
                     right_apart: E::COLUMNS,
-                    rows: ROWS,
+                    rows: Self::ROWS,
                     there: [there.len(), range.len()],
                     target: sums.rectangle(&(point * channels + there.start..point * channels + there.end), &range),
                     stride: sums.stride(),

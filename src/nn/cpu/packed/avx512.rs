@@ -1,0 +1,75 @@
+//! 512-bit vectors: Intel's servers since 2017, AMD since Zen 4 (which computes them in halves: `peak::is_512_faster`).
+
+use std::arch::x86_64::{
+    __m512, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128, _mm512_abs_ps, _mm512_add_ps,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+};
+use std::ops::RangeInclusive;
+use std::sync::OnceLock;
+
+use super::check::agrees;
+use super::outer::{Outer, accumulate};
+use super::product::{Strip, multiply};
+use super::scheme::Scheme;
+use super::transform::{Gather, Spread};
+use super::vector::{Engine, Vector, engine, vector_functions};
+
+/// Sixteen f32.
+#[derive(Clone, Copy)]
+struct Sixteen(__m512);
+
+impl Vector for Sixteen {
+    const LANES: usize = 16;
+
+    vector_functions! {
+        zero() -> Self { Self(_mm512_setzero_ps()) }
+        splat(value: f32) -> Self { Self(_mm512_set1_ps(value)) }
+        load(from: *const f32) -> Self { Self(_mm512_loadu_ps(from)) }
+        store(self: Self, to: *mut f32) -> () { _mm512_storeu_ps(to, self.0) }
+        prefetch(from: *const f32) -> () { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        add(self: Self, other: Self) -> Self { Self(_mm512_add_ps(self.0, other.0)) }
+        sub(self: Self, other: Self) -> Self { Self(_mm512_sub_ps(self.0, other.0)) }
+        fma(self: Self, factor: Self, summand: Self) -> Self { Self(_mm512_fmadd_ps(self.0, factor.0, summand.0)) }
+        relu(self: Self) -> (Self, u32) {
+            let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+            (Self(_mm512_maskz_mov_ps(positive, self.0)), u32::from(positive))
+        }
+        keep(self: Self, bits: u32) -> Self { Self(_mm512_maskz_mov_ps(bits as u16, self.0)) }
+        slopes(from: Self, to: Self, bytes: *mut u8) -> () {
+            let above = _mm512_max_ps(_mm512_max_ps(from.0, to.0), _mm512_setzero_ps());
+            let way = _mm512_max_ps(_mm512_abs_ps(_mm512_sub_ps(to.0, from.0)), _mm512_set1_ps(f32::MIN_POSITIVE));
+            let share = _mm512_min_ps(_mm512_div_ps(above, way), _mm512_set1_ps(1.0));
+            let whole = _mm512_cvtps_epi32(_mm512_mul_ps(share, _mm512_set1_ps(255.0)));
+            _mm_storeu_si128(bytes.cast(), _mm512_cvtusepi32_epi8(whole));
+        }
+        weigh(self: Self, bytes: *const u8) -> Self {
+            let bytes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.cast())));
+            Self(_mm512_mul_ps(self.0, _mm512_mul_ps(bytes, _mm512_set1_ps(1.0 / 255.0))))
+        }
+    }
+}
+
+/// AVX-512's foundation.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// `None` where the processor does not have it, or where an instruction gives other numbers than plain arithmetic: this was
+    /// written without such a processor, and is not taken on trust.
+    pub fn new() -> Option<Self> {
+        #[target_feature(enable = "avx512f")]
+        unsafe fn check() -> bool {
+            // SAFETY: the caller's promise.
+            unsafe { agrees::<Sixteen>() }
+        }
+        static HERE: OnceLock<bool> = OnceLock::new();
+        let here = || std::arch::is_x86_feature_detected!("avx512f");
+        // SAFETY: asked for only where it is there.
+        HERE.get_or_init(|| here() && unsafe { check() }).then_some(Self(()))
+    }
+}
+
+// 24 sums, 2 vectors of the panel and a pixel: 27 of 32 registers.
+engine!(#[target_feature(enable = "avx512f")] Avx512, Sixteen, [6, 7, 8, 9, 10, 11; 12], 2);

@@ -1,0 +1,61 @@
+//! The functions of a vector come in; whether they do what plain arithmetic does goes out.
+
+use super::vector::Vector;
+
+/// Numbers of a vector at most.
+const MOST: usize = 16;
+
+/// Positive, negative, nought of both signs, large, small and equal neighbours.
+const SOME: [f32; MOST + 1] =
+    [1.0, -2.5, 0.0, -0.0, 3.25, 3.25, -1e-30, 1e-30, 1e9, -1e9, 0.1, -0.1, 7.0, -7.5, 0.75, -0.25, 2.0];
+
+/// Whether all functions give these numbers; those of two roundings may be off by one.
+///
+/// # Safety
+/// The instruction set of `V` is there.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
+pub unsafe fn agrees<V: Vector>() -> bool {
+    let lanes = V::LANES;
+    let (a, b) = (&SOME[..lanes], &SOME[1..=lanes]);
+    // SAFETY: all pointers lead to `MOST` numbers.
+    unsafe {
+        let [one, other] = [a, b].map(|values| V::load(values.as_ptr()));
+        V::prefetch(a.as_ptr());
+        let is = |vector: V, number: &dyn Fn(usize) -> f32| {
+            let mut found = [f32::NAN; MOST];
+            vector.store(found.as_mut_ptr());
+            (0..lanes).all(|lane| (found[lane] - number(lane)).abs() <= number(lane).abs() * 1e-6)
+        };
+        let (cut, bits) = one.relu();
+        let positive = (0..lanes).fold(0, |bits, lane| bits | u32::from(a[lane] > 0.0) << lane);
+        let mut slopes = [0; MOST];
+        V::slopes(one, other, slopes.as_mut_ptr());
+        let weights: [u8; MOST] = std::array::from_fn(|lane| (17 * lane) as u8);
+        let some = 0xFFFF_A5C3_u32;
+        is(V::zero(), &|_| 0.0)
+            && is(V::splat(2.5), &|_| 2.5)
+            && is(one, &|lane| a[lane])
+            && is(one.add(other), &|lane| a[lane] + b[lane])
+            && is(one.sub(other), &|lane| a[lane] - b[lane])
+            && is(one.fma(other, V::splat(0.5)), &|lane| a[lane].mul_add(b[lane], 0.5))
+            && is(cut, &|lane| a[lane].max(0.0))
+            && bits == positive
+            && is(one.keep(some), &|lane| if some >> lane & 1 == 1 { a[lane] } else { 0.0 })
+            && (0..lanes).all(|lane| slopes[lane].abs_diff(slope(a[lane], b[lane])) <= 1)
+            && is(one.weigh(weights.as_ptr()), &|lane| a[lane] * f32::from(weights[lane]) / 255.0)
+    }
+}
+
+/// A ReLU's slope from one number to the other, of 255.
+fn slope(from: f32, to: f32) -> u8 {
+    let (low, high) = (from.min(to), from.max(to));
+    let share = if low > 0.0 {
+        1.0
+    } else if high > 0.0 {
+        high / (high - low)
+    } else {
+        0.0
+    };
+    (255.0 * share).round() as u8
+}
