@@ -27,6 +27,7 @@ struct Row {
     network: String,
     weights: String,
     reference_steps: u32,
+    last: bool,
     claim: f64,
     distance: f64,
 }
@@ -39,7 +40,7 @@ fn rows() -> Vec<Row> {
         .unwrap()
         .deserialize()
         .map(Result::unwrap)
-        .filter(|row: &Row| hashes.contains(&row.weights) && row.reference_steps >= 1024)
+        .filter(|row: &Row| row.last && hashes.contains(&row.weights) && row.reference_steps >= 1024)
         .collect()
 }
 
@@ -101,4 +102,26 @@ fn a_claim_holds_against_the_stored_reference() {
     assert!(distance <= 1.5 * claim, "{distance} against a claim of {claim}");
     // The same map as when the table was made, but for the order in which processors add up.
     assert!((claim - row.claim).abs() <= 0.1 * row.claim && (distance - row.distance).abs() <= 0.1 * row.distance);
+}
+
+#[test]
+fn the_table_is_printed_and_drawn_without_measuring() {
+    let folder = tempfile::tempdir().unwrap();
+    let chart = folder.path().join("claims.svg");
+    let table = root().join("tests/goldens/convergence.csv");
+    let run = diaret([
+        "check-convergence".as_ref(),
+        "--only-print".as_ref(),
+        "--out".as_ref(),
+        table.as_os_str(),
+        "--chart".as_ref(),
+        chart.as_os_str(),
+    ]);
+    assert_eq!(status(&run), 0, "{}", stderr(&run));
+    let printed = String::from_utf8(run.stdout).unwrap();
+    let drawn = std::fs::read_to_string(&chart).unwrap();
+    assert_eq!(printed.matches(".jpg | ").count(), rows().len());
+    // One mark more in each network's line of the legend, and one for a network's rows on the way.
+    let marks = drawn.matches("<circle").count() + drawn.matches("<rect").count() - 1;
+    assert!(marks >= rows().len() + 2 && drawn.contains("true distance"), "{marks} marks");
 }

@@ -17,6 +17,7 @@ use crate::attribution::integrated_gradients::IntegratedGradients;
 use crate::attribution::quadrature::Rule;
 use crate::attribution::{Attribution, Baseline, Cancel, Differentiable};
 use crate::grading::{Output, Target};
+use crate::nn::weights::hexadecimal;
 use crate::nn::{Network, SIDE};
 use crate::session::Explained;
 
@@ -48,8 +49,8 @@ pub struct MapRun {
 pub struct Case {
     /// File name of the photograph.
     pub photograph: String,
-    /// SHA-256 of the file.
-    pub sha256: String,
+    /// SHA-256 of what the network sees.
+    pub input_sha256: String,
     /// The network.
     pub network: Network,
     /// Whose weights.
@@ -104,7 +105,7 @@ pub fn measure(
     let mut function = Explained::new(subject.model.executor(subject.model.rows_at_once())?, output, input)?;
     let case = Case {
         photograph: sample.name.clone(),
-        sha256: sample.sha256.clone(),
+        input_sha256: hexadecimal(&sample.input.sha256()),
         network: subject.network,
         weights: subject.weights,
         weights_hash: subject.model.weights_hash().to_owned(),
@@ -145,8 +146,8 @@ fn gradients_to_take(run: &Run, case: &Case) -> f64 {
 
 /// A reference belongs to image, weights, baseline, output and steps, whatever program made it.
 fn reference_key(case: &Case) -> impl Serialize + use<> {
-    let Case { sha256, weights_hash, baseline, output, reference_steps, .. } = case.clone();
-    ("midpoints", sha256, weights_hash, baseline, output, reference_steps)
+    let Case { input_sha256, weights_hash, baseline, output, reference_steps, .. } = case.clone();
+    ("midpoints", input_sha256, weights_hash, baseline, output, reference_steps)
 }
 
 impl Bench<'_> {

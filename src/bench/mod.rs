@@ -6,6 +6,7 @@
 //! alternate, and a ratio is of a pair of neighbours, so that a machine that others use as well slows both alike.
 
 pub mod beside;
+pub mod chart;
 mod exchange;
 pub mod formula;
 mod goals;

@@ -34,7 +34,6 @@ const FORMULA_PHOTOGRAPHS: usize = 3;
 pub(super) struct Sample {
     pub(super) path: PathBuf,
     pub(super) name: String,
-    pub(super) sha256: String,
     pub(super) megapixels: f64,
     pub(super) input: NetworkInput,
 }
@@ -191,7 +190,6 @@ impl Run<'_> {
                 Ok(prepared) => samples.push(Sample {
                     path: path.canonicalize().map_err(|error| BenchError::file(path, error))?,
                     name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                    sha256: hexadecimal(&prepared.sha256),
                     megapixels: prepared.size.map(f64::from).iter().product::<f64>() / 1e6,
                     input: prepared.input,
                 }),

@@ -1,8 +1,9 @@
-//! `diaret check-convergence`: photographs and networks come in; how far each map is from the truth, beside what it claimed.
+//! `diaret check-convergence`: photographs and networks come in; how far each map and every refinement on the way to it is from the
+//! truth, beside what it claimed.
 //!
 //! The truth is the midpoint rule with many points: gradients, and no secants. It costs minutes, so it is kept where that is
-//! asked for; each row is written as soon as it is known, and rows that are there already, of the same weights and reference,
-//! are not made again.
+//! asked for; a map's rows are written as soon as they are known, and rows that are there already, of the same weights and
+//! reference, are not made again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
@@ -21,10 +22,12 @@ use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::integrated_gradients::{IntegratedGradients, Update};
 use crate::attribution::quadrature::Rule;
-use crate::attribution::{Attribution, Baseline, Cancel, Stop};
+use crate::attribution::{Attribution, AttributionError, Baseline, Cancel, Stop};
+use crate::bench::chart::{Series, scatter};
 use crate::fundus::{Listing, NetworkInput};
 use crate::grading::Output;
 use crate::home::Home;
+use crate::nn::weights::hexadecimal;
 use crate::nn::{Model, Network};
 use crate::session::{Explained, Files, Networks, prepare};
 
@@ -47,6 +50,12 @@ pub struct Args {
     /// The table, as CSV; rows are added to it.
     #[arg(long, value_name = "FILE.csv")]
     out: PathBuf,
+    /// Makes no rows: prints and draws those that are there.
+    #[arg(long, conflicts_with_all = ["images", "store"])]
+    only_print: bool,
+    /// Draws claims and true distances.
+    #[arg(long, value_name = "FILE.svg")]
+    chart: Option<PathBuf>,
     /// Midpoints of the reference.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..))]
     reference_steps: u32,
@@ -58,13 +67,15 @@ pub struct Args {
     device: DeviceArgument,
 }
 
-/// One image and network.
+/// A map of one image and network, or a refinement on the way to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
     file: String,
     network: Network,
     weights: String,
     reference_steps: u32,
+    /// Whether no refinement follows: these must be honest.
+    last: bool,
     gradients: usize,
     converged: bool,
     claim: f64,
@@ -83,8 +94,23 @@ impl Row {
     }
 }
 
-/// Makes the rows that are missing and prints the table; status 1 if the claims are not honest.
+/// Makes the rows that are missing, draws and prints the table; status 1 if the claims of the last maps are not honest.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut rows: Vec<Row> = rows::read(&args.out)?;
+    if !args.only_print {
+        measure(args, &mut rows)?;
+    }
+    if let Some(path) = &args.chart {
+        let mut sink = Sink::open(Some(path))?;
+        write!(sink, "{}", chart(&rows))?;
+        sink.finish()?;
+    }
+    rows.retain(|row| row.last);
+    print(&rows)?;
+    Ok(ExitCode::from(if honest(&rows) { DONE } else { FAILURE }))
+}
+
+fn measure(args: &Args, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let home = Home::find()?;
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
@@ -93,16 +119,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         named => named.iter().map(|&name| name.into()).collect(),
     };
     let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
-    let mut rows: Vec<Row> = rows::read(&args.out)?;
     for file in &files.candidates {
-        add_rows(args, &networks, &asked, file, &mut rows)?;
+        add_rows(args, &networks, &asked, file, rows)?;
     }
     // Rows of former weights stay in the file and say nothing about these.
     let hashes: BTreeSet<String> =
         asked.iter().filter_map(|&network| networks.model(network).ok()).map(|m| m.weights_hash().to_owned()).collect();
     rows.retain(|row| hashes.contains(&row.weights) && row.reference_steps == args.reference_steps);
-    print(&rows)?;
-    Ok(ExitCode::from(if honest(&rows) { DONE } else { FAILURE }))
+    Ok(())
 }
 
 /// The rows of one photograph, for each network that runs.
@@ -129,69 +153,88 @@ fn add_rows(
                 continue;
             }
         };
-        let known: BTreeSet<_> = rows.iter().map(Row::key).collect();
         let key = (name.clone(), network, model.weights_hash().to_owned(), args.reference_steps);
-        if known.contains(&key) {
+        if rows.iter().any(|row| row.key() == key) {
             continue;
         }
-        let row = check(args, model.as_ref(), &prepared.input, name.clone())?;
-        rows::append(&args.out, &row)?;
-        rows.push(row);
+        let made = check(args, model.as_ref(), &prepared.input, &name)?;
+        rows::append(&args.out, &made)?;
+        rows.extend(made);
     }
     Ok(())
 }
 
-/// The default map, its claim, and its distance to the reference.
-fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: String) -> anyhow::Result<Row> {
+/// The default map and the refinements before it, their claims, and their distances to the reference.
+fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: &str) -> anyhow::Result<Vec<Row>> {
     let network = model.network();
     let mut line = ProgressLine::new();
-    let mut hear = |update: Update| {
-        if let Update::Gradients(taken) = update {
-            line.show(&format!("{file}, {}: {taken} gradients", network.label()));
-        }
+    let mut maps = Vec::new();
+    let mut hear = |update: Update| match update {
+        Update::Gradients(taken) => line.show(&format!("{file}, {}: {taken} gradients", network.label())),
+        Update::Map(map) => maps.push(map),
     };
     let mut function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
     let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
     let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
-    let map = integral.run(&mut function, Stop::default(), &Cancel::default(), &mut hear)?;
+    integral.run(&mut function, Stop::default(), &Cancel::default(), &mut hear)?;
+    let reference = reference(args, model, (input, file), &mut |rule| {
+        integral.with_rule(&mut function, rule, &Cancel::default(), &mut |update| match update {
+            Update::Gradients(taken) => line.show(&format!("{file}, {}: {taken} of the reference", network.label())),
+            Update::Map(_) => {}
+        })
+    })?;
+    drop(line);
+    let row = |map: &Attribution| {
+        Some(Row {
+            file: file.to_owned(),
+            network,
+            weights: model.weights_hash().to_owned(),
+            reference_steps: args.reference_steps,
+            last: map.next.is_none(),
+            gradients: map.gradient_evaluations,
+            converged: map.converged,
+            // The first map claims nothing.
+            claim: map.map_change?,
+            distance: distance(&map.map, &reference),
+            completeness_error: map.completeness_error?,
+            seconds: map.seconds,
+        })
+    };
+    Ok(maps.iter().filter_map(|map| row(map)).collect())
+}
+
+/// The reference from its file, else made and kept, if that is asked for.
+fn reference(
+    args: &Args,
+    model: &dyn Model,
+    (input, file): (&NetworkInput, &str),
+    make: &mut dyn FnMut(&Rule) -> Result<Attribution, AttributionError>,
+) -> anyhow::Result<Vec<f32>> {
     let kept = args.store.as_ref().map(|folder| Kept {
-        path: folder.join(format!("{file}_{}.safetensors", network.name())),
+        path: folder.join(format!("{file}_{}.safetensors", model.network().name())),
         of: HashMap::from([
             (WEIGHTS.to_owned(), model.weights_hash().to_owned()),
             (STEPS.to_owned(), args.reference_steps.to_string()),
+            (INPUT.to_owned(), hexadecimal(&input.sha256())),
         ]),
     });
-    let reference = if let Some(reference) = kept.as_ref().map(Kept::read).transpose()?.flatten() {
-        reference
-    } else {
-        let rule = Rule::midpoints(args.reference_steps as usize);
-        let reference = integral.with_rule(&mut function, &rule, &Cancel::default(), &mut hear)?;
-        kept.map_or(Ok(()), |kept| kept.write(&reference))?;
-        reference.map
-    };
-    drop(line);
-    Ok(Row {
-        file,
-        network,
-        weights: model.weights_hash().to_owned(),
-        reference_steps: args.reference_steps,
-        gradients: map.gradient_evaluations,
-        converged: map.converged,
-        claim: map.map_change.context("a map without a claim")?,
-        distance: distance(&map.map, &reference),
-        completeness_error: map.completeness_error.context("a map without a completeness error")?,
-        seconds: map.seconds,
-    })
+    if let Some(reference) = kept.as_ref().map(Kept::read).transpose()?.flatten() {
+        return Ok(reference);
+    }
+    let reference = make(&Rule::midpoints(args.reference_steps as usize))?;
+    kept.map_or(Ok(()), |kept| kept.write(&reference))?;
+    Ok(reference.map)
 }
 
 /// What a file of a reference says it is of.
 const WEIGHTS: &str = "weights";
 const STEPS: &str = "reference_steps";
+const INPUT: &str = "input";
 
 /// A reference in a file: `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude.
 struct Kept {
     path: PathBuf,
-    /// Of which weights and with how many midpoints.
+    /// Of which weights and input, and with how many midpoints.
     of: HashMap<String, String>,
 }
 
@@ -236,6 +279,25 @@ fn share_within(rows: &[Row], limit: f64) -> f64 {
 
 fn honest(rows: &[Row]) -> bool {
     share_within(rows, USUAL) >= SHARE && share_within(rows, ALWAYS) >= 1.0
+}
+
+/// Claims across, true distances up, in percent; refinements on the way are faint.
+fn chart(rows: &[Row]) -> String {
+    let networks: BTreeSet<Network> = rows.iter().map(|row| row.network).collect();
+    let series = networks.into_iter().flat_map(|network| {
+        [false, true].map(|last| Series {
+            name: format!("{}, {}", network.label(), if last { "the map shown at the end" } else { "on the way" }),
+            kind: network as usize,
+            faint: !last,
+            points: rows
+                .iter()
+                .filter(|row| row.network == network && row.last == last)
+                .map(|row| [100.0 * row.claim, 100.0 * row.distance])
+                .collect(),
+        })
+    });
+    let axes = ["claimed error of the map, %", "true distance, %"];
+    scatter(axes, &series.collect::<Vec<_>>(), &[(1.0, "as claimed"), (USUAL, "1.5 x"), (ALWAYS, "2.5 x")])
 }
 
 fn print(rows: &[Row]) -> anyhow::Result<()> {

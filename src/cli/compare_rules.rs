@@ -151,10 +151,8 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
                 Entry::Vacant(vacant) => vacant.insert(density(model.as_ref(), &others)?),
             };
             let Some(made) = compare(args, model.as_ref(), file, &name, density)? else { continue };
-            for row in made {
-                rows::append(&args.out, &row)?;
-                known.push(row);
-            }
+            rows::append(&args.out, &made)?;
+            known.extend(made);
         }
     }
     Ok(())

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use image::RgbImage;
+use sha2::{Digest, Sha256};
 
 use super::{FieldOfView, Photograph};
 
@@ -70,6 +71,15 @@ impl NetworkInput {
             }
         }
         Self { side, pixels, mask, map }
+    }
+}
+
+impl NetworkInput {
+    /// SHA-256 of the pixels, f32 in little-endian order: the key of what takes long to compute from them.
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        self.pixels.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        hash.finalize().into()
     }
 }
 

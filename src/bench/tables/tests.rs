@@ -35,7 +35,7 @@ fn case(photograph: &str, ours: f64, other: f64) -> CaseRow {
     CaseRow {
         case: Case {
             photograph: photograph.to_owned(),
-            sha256: String::new(),
+            input_sha256: String::new(),
             network: Network::ResNet50,
             weights: Weights::Shipped,
             weights_hash: String::new(),
