@@ -1,7 +1,7 @@
 //! A [`Plan`] comes in; executors on candle's tensors go out: CUDA and Metal, and candle's CPU as an oracle for tests.
 //!
 //! Composed of operations that candle has on every device: its forward convolution, views, comparisons and sums. On CUDA,
-//! kernels of our own ([`cuda`]) take the place of convolutions, pools and slopes. Matrix products stay in f32: candle allows TF32 only where a program asks for it, and this one does not (one gradient in TF32
+//! kernels of our own (`cuda`) take the place of convolutions, pools and slopes. Matrix products stay in f32: candle allows TF32 only where a program asks for it, and this one does not (one gradient in TF32
 //! is off by a tenth).
 
 mod convolution;
