@@ -94,11 +94,7 @@ impl IntegratedGradients<'_> {
         cancel: &Cancel,
         hear: &mut dyn FnMut(Update),
     ) -> Result<Attribution, AttributionError> {
-        let begun = Instant::now();
-        let mut integral = Integral::new(self, function.shape())?;
-        integral.take_rule(function, rule, cancel, hear)?;
-        integral.finish()?;
-        Ok(integral.attribution(NOTHING_CLAIMED, begun))
+        self.once(function, |integral, function| integral.take_rule(function, rule, cancel, hear))
     }
 
     /// Takes the integral by the secants of so many intervals a path: nothing is claimed about its convergence.
@@ -109,9 +105,18 @@ impl IntegratedGradients<'_> {
         cancel: &Cancel,
         hear: &mut dyn FnMut(Update),
     ) -> Result<Attribution, AttributionError> {
+        self.once(function, |integral, function| integral.take(function, intervals, cancel, hear))
+    }
+
+    /// The map of one way to take the mean gradients.
+    fn once(
+        &self,
+        function: &mut dyn Differentiable,
+        take: impl FnOnce(&mut Integral, &mut dyn Differentiable) -> Result<(), AttributionError>,
+    ) -> Result<Attribution, AttributionError> {
         let begun = Instant::now();
         let mut integral = Integral::new(self, function.shape())?;
-        integral.take(function, intervals, cancel, hear)?;
+        take(&mut integral, function)?;
         integral.finish()?;
         Ok(integral.attribution(NOTHING_CLAIMED, begun))
     }

@@ -12,7 +12,7 @@ use super::{DONE, DeviceArgument, UsageError};
 use crate::bench::beside::{Beside, Precision};
 use crate::bench::{self, Part, Report, Settings};
 use crate::home::Home;
-use crate::nn::{Device, Network};
+use crate::nn::Device;
 use crate::session::Files;
 
 /// Pairs of runs in a row: full, quick.
@@ -123,10 +123,7 @@ fn parse_count(text: &str) -> Result<usize, String> {
 
 impl Args {
     fn settings(&self) -> Result<Settings, anyhow::Error> {
-        let networks = match self.network.as_slice() {
-            [] => Network::ALL.to_vec(),
-            named => named.iter().map(|&name| name.into()).collect(),
-        };
+        let networks = NetworkName::asked(&self.network);
         if self.precision.contains(&PrecisionName::Bf16) && self.beside.is_empty() {
             return Err(UsageError("bf16 is the other program's alone: it goes with --beside".to_owned()).into());
         }

@@ -114,10 +114,7 @@ fn measure(args: &Args, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let home = Home::find()?;
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
-    let asked: Vec<Network> = match args.networks.as_slice() {
-        [] => Network::ALL.to_vec(),
-        named => named.iter().map(|&name| name.into()).collect(),
-    };
+    let asked = NetworkName::asked(&args.networks);
     let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
     for file in &files.candidates {
         add_rows(args, &networks, &asked, file, rows)?;

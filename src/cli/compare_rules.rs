@@ -125,10 +125,7 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
     if others.is_empty() || others.iter().any(|other| files.contains(other)) {
         return Err(UsageError("--learn-from needs photographs that are not among --images".to_owned()).into());
     }
-    let asked: Vec<Network> = match args.networks.as_slice() {
-        [] => Network::ALL.to_vec(),
-        named => named.iter().map(|&name| name.into()).collect(),
-    };
+    let asked = NetworkName::asked(&args.networks);
     let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
     let mut densities = BTreeMap::new();
     for file in &files {

@@ -29,6 +29,13 @@ impl From<NetworkName> for Network {
     }
 }
 
+impl NetworkName {
+    /// The networks asked for; all where none is named.
+    pub fn asked(names: &[Self]) -> Vec<Network> {
+        if names.is_empty() { Network::ALL.to_vec() } else { names.iter().map(|&name| name.into()).collect() }
+    }
+}
+
 /// `--method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MethodName {

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::board::{Board, Job, List, Mark, Shown, Stage};
 use super::cache::Cache;
 use super::networks::Networks;
-use super::prepare::{Prepared, Unusable, prepare, prepare_to_show};
+use super::prepare::{Prepared, Unusable, prepare_to_show};
 use super::progress::{Reporter, Ticket};
 use super::{CaseId, Event, Map, MapRequest, NetworkState, Picture, lock};
 use crate::attribution::Cancel;
@@ -251,12 +251,7 @@ impl Hub {
         }
         let entry = list.cases.get(case.0)?;
         let _ticket = self.reporter.begin(format!("Opening {}", name(&entry.path)), 0);
-        let prepared = if picture {
-            prepare_to_show(&entry.path, listing).map(|(photograph, prepared)| (Some(photograph), prepared))
-        } else {
-            prepare(&entry.path, listing).map(|prepared| (None, prepared))
-        };
-        let (photograph, prepared) = match prepared {
+        let (photograph, prepared) = match prepare_to_show(&entry.path, listing, picture) {
             Ok(both) => both,
             Err(Unusable { reason, identity }) => {
                 self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Skipped)));

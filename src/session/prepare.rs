@@ -7,7 +7,7 @@ use std::sync::Arc;
 use image::RgbaImage;
 
 use super::thumbnail;
-use crate::fundus::{FieldOfView, Identity, Listing, NetworkInput, Photograph, Seen, SeenError, Source};
+use crate::fundus::{FieldOfView, Identity, Listing, NetworkInput, Photograph, ReadError, Seen, SeenError, Source};
 use crate::nn::SIDE;
 
 /// Everything about a photograph but its pixels at full resolution.
@@ -45,34 +45,36 @@ pub struct Unusable {
 
 /// Reads a photograph and finds its field, from as few of its pixels as networks need.
 pub fn prepare(path: &Path, listing: &mut Listing) -> Result<Prepared, Unusable> {
-    guarded(path, listing, |listing| Ok(see(path, listing)?.1))
+    Ok(prepare_to_show(path, listing, false)?.1)
 }
 
-/// The same, and the whole photograph for whoever shows it.
-pub fn prepare_to_show(path: &Path, listing: &mut Listing) -> Result<(Photograph, Prepared), Unusable> {
-    guarded(path, listing, |listing| {
-        let (source, prepared, decoded) = see(path, listing)?;
-        if decoded.scale == 1 {
-            return Ok((decoded, prepared));
-        }
-        let whole = source.whole();
-        let whole = whole.map_err(|error| Unusable { reason: error.to_string(), identity: decoded.identity })?;
-        Ok((whole, prepared))
-    })
-}
-
-/// Files are not to be trusted and decoders are large: what makes one of them panic is one file's fault, not the list's.
-fn guarded<T>(
+/// The same, and the whole photograph if it is `shown`.
+pub fn prepare_to_show(
     path: &Path,
     listing: &mut Listing,
-    read: impl FnOnce(&mut Listing) -> Result<T, Unusable>,
-) -> Result<T, Unusable> {
-    catch_unwind(AssertUnwindSafe(|| read(listing))).unwrap_or_else(|_| {
+    shown: bool,
+) -> Result<(Option<Photograph>, Prepared), Unusable> {
+    // Files are not to be trusted and decoders are large: what makes one of them panic is one file's fault, not the list's.
+    let prepared = catch_unwind(AssertUnwindSafe(|| read(path, listing, shown)));
+    prepared.unwrap_or_else(|_| {
         Err(Unusable {
             reason: format!("its decoder failed: export it again as PNG or JPEG: {}", path.display()),
             identity: listing.identity(path),
         })
     })
+}
+
+fn read(path: &Path, listing: &mut Listing, shown: bool) -> Result<(Option<Photograph>, Prepared), Unusable> {
+    let (source, prepared, decoded) = see(path, listing)?;
+    let photograph = match shown {
+        false => None,
+        true if decoded.scale == 1 => Some(decoded),
+        true => {
+            let failed = |error: ReadError| Unusable { reason: error.to_string(), identity: decoded.identity };
+            Some(source.whole().map_err(failed)?)
+        }
+    };
+    Ok((photograph, prepared))
 }
 
 fn see(path: &Path, listing: &mut Listing) -> Result<(Source, Prepared, Photograph), Unusable> {
