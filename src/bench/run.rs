@@ -41,7 +41,7 @@ pub(super) struct Sample {
 /// What all parts share while a bench runs.
 pub(super) struct Run<'a> {
     pub(super) settings: &'a Settings,
-    device: &'a Device,
+    pub(super) device: &'a Device,
     pub(super) other: Other,
     pub(super) kept: Kept,
     pub(super) exchange: Exchange,

@@ -5,27 +5,34 @@
 
 use std::time::Instant;
 
+use candle_core::{Device, Tensor};
+
 use super::beside::{Answer, Precision, Work};
 use super::speed::{self, Pass, SpeedRow};
 use super::subject::Subject;
 use super::{BenchError, Run, exchange};
-use crate::nn::SIDE;
-use crate::nn::cpu::training::{Statistics, Trainer};
+use crate::nn::candle::training::CandleTrainer;
+use crate::nn::cpu::training::Trainer;
+use crate::nn::training::Statistics;
 use crate::nn::weights::Store;
+use crate::nn::{NnError, SIDE};
 
 /// Images of a batch.
 pub const ROWS: usize = 16;
 /// What a step costs of an image, in gradients.
 const COST: f64 = 2.0;
 
-/// The row of a network, with all threads; `images` is `[16, side, side, 3]`. `None` on a card, which does not train yet, and
-/// where time is up.
+/// A network that is trained.
+enum Training<'a> {
+    /// By our own kernels.
+    Processor(Trainer<f32>),
+    /// On a device of candle's.
+    Card(CandleTrainer<f32>, &'a Device),
+}
+
+/// The row of a network, with all threads; `images` is `[16, side, side, 3]`. `None` where time is up.
 pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Option<SpeedRow>, BenchError> {
     let name = format!("{} training x{ROWS}", subject.network.label());
-    if run.is_on_card() {
-        run.other.leave_out(format!("{name}: the program trains on the processor alone"));
-        return Ok(None);
-    }
     // Both programs, each once more to be warm.
     let steps = 2 * (run.settings.runs + 1);
     if run.time_is_up(&name, (subject.network, COST * (steps * ROWS) as f64)) {
@@ -35,22 +42,59 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Optio
     exchange::write(&input, &[("input", vec![ROWS, SIDE, SIDE, 3], images)])?;
     let work = Work::Training { input, rows: ROWS };
     let task = run.task(work, &subject.topology, rayon::current_num_threads(), Precision::F32);
-    let store = Store::open(&subject.files)?;
-    let parameter = |name: &str| store.read(name).ok().map(|tensor| tensor.values);
-    let mut trainer = Trainer::new(&subject.graph, &parameter, ROWS, Statistics::Batch)?;
-    let mut once = || step(&mut trainer, images);
+    let mut training = Training::new(subject, run.device.candle.as_ref())?;
+    let mut once = || training.step(images);
     speed::row(run, subject, (Pass::Training, ROWS), &task, &mut once).map(Some)
 }
 
-/// One step of this program.
-fn step(trainer: &mut Trainer<f32>, images: &[f32]) -> Result<Answer, BenchError> {
-    let begun = Instant::now();
-    let outcome = trainer.step(images, &cross_entropy)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let gradients = trainer.tensors().iter().flat_map(|tensor| &tensor.gradient);
-    let norm = gradients.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-    let classes = outcome.logits.len() / ROWS;
-    Ok(Answer { seconds, peak_bytes: None, logits: outcome.logits[..classes].to_vec(), norm: Some(norm) })
+impl<'a> Training<'a> {
+    fn new(subject: &Subject, card: Option<&'a Device>) -> Result<Self, BenchError> {
+        let store = Store::open(&subject.files)?;
+        let parameter = |name: &str| store.read(name).ok().map(|tensor| tensor.values);
+        let (graph, statistics) = (&subject.graph, Statistics::Batch);
+        Ok(match card {
+            None => Self::Processor(Trainer::new(graph, &parameter, ROWS, statistics)?),
+            Some(device) => Self::Card(CandleTrainer::new(graph, &parameter, ROWS, statistics, device)?, device),
+        })
+    }
+
+    /// One step of this program.
+    fn step(&mut self, images: &[f32]) -> Result<Answer, BenchError> {
+        let begun = Instant::now();
+        let outcome = match self {
+            Self::Processor(trainer) => trainer.step(images, &cross_entropy)?,
+            Self::Card(trainer, device) => {
+                let outcome = trainer.step(images, &cross_entropy)?;
+                device.synchronize().map_err(on_card)?;
+                outcome
+            }
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        let classes = outcome.logits.len() / ROWS;
+        let logits = outcome.logits[..classes].to_vec();
+        Ok(Answer { seconds, peak_bytes: None, logits, norm: Some(self.squares()?.sqrt()) })
+    }
+
+    /// The sum of squares of all gradients.
+    fn squares(&self) -> Result<f64, BenchError> {
+        match self {
+            Self::Processor(trainer) => {
+                let gradients = trainer.tensors().iter().flat_map(|tensor| &tensor.gradient);
+                Ok(gradients.map(|&gradient| f64::from(gradient).powi(2)).sum())
+            }
+            Self::Card(trainer, _) => {
+                let gradients = trainer.parameters().iter().filter_map(|parameter| parameter.gradient.as_ref());
+                let squares = |gradient: &Tensor| gradient.sqr()?.sum_all()?.to_scalar::<f32>();
+                let squares = gradients.map(|gradient| squares(gradient).map(f64::from).map_err(on_card));
+                squares.sum::<Result<f64, _>>()
+            }
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is an argument of map_err")]
+fn on_card(error: candle_core::Error) -> BenchError {
+    NnError::Device(error.to_string()).into()
 }
 
 /// The cross entropy of an image, whose class is its place modulo the number of classes, and its part in the mean's derivative.

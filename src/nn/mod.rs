@@ -11,6 +11,7 @@ pub mod graph;
 pub mod plan;
 pub mod real;
 pub mod topology;
+pub mod training;
 pub mod weights;
 
 pub use device::{Device, DeviceChoice};

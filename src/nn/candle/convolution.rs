@@ -1,141 +1,138 @@
-//! Convolution and its gradient by its input, both through candle's forward convolution, or by a kernel of our own.
+//! A convolution forward, back to its input and back to its kernel: through candle's forward convolution, or by kernels of our own.
 //!
-//! candle's own backward computes the gradient by the weights as well, which frozen weights do not need. The gradient by
-//! the input is a convolution of the outputs' gradient, spread by the stride, with the kernel turned by 180 degrees and
-//! its channels exchanged (Dumoulin and Visin, arXiv 1603.07285, relationship 14).
+//! candle's own backward computes both gradients at once and by transposed convolutions. The gradient by the input is a
+//! convolution of the outputs' gradient, spread by the stride, with the kernel turned by 180 degrees and its channels exchanged
+//! (Dumoulin and Visin, arXiv 1603.07285, relationship 14); that by the kernel is a convolution of the input with the outputs'
+//! gradient, images taken for channels, dilated by the stride.
 
 use candle_core::{Device, Result, Tensor, WithDType};
 
 use super::cuda::Card;
-use super::cuda::convolution::{Finish, Product};
+pub(super) use super::cuda::convolution::{Finish, Shape};
+use super::cuda::convolution::{Outer, Product};
 use super::slide::{AXES, every, spread, surround, uniform};
 use crate::nn::graph::{Padding, Window};
-use crate::nn::plan;
 use crate::nn::real::Real;
 
-/// A convolution's weights on the device.
+/// A convolution without its weights.
 #[derive(Debug)]
 pub(super) struct Convolution {
-    /// `[1, out, 1, 1]`.
-    bias: Tensor,
-    way: Way,
+    shape: Shape,
+    own: Option<Own>,
 }
 
-/// How it is computed.
+/// Kernels of our own in all three directions.
 #[derive(Debug)]
-enum Way {
-    Composed(Composed),
-    /// By a kernel of our own, in both directions.
-    Own {
-        card: &'static dyn Card,
-        forward: Product,
-        back: Product,
-    },
+struct Own {
+    card: &'static dyn Card,
+    forward: Product,
+    back: Product,
+    outer: Outer,
 }
 
-/// Of candle's convolutions.
+/// A convolution's kernel, as each direction reads it.
 #[derive(Debug)]
-struct Composed {
-    window: Window,
-    /// `[out, in, height, width]`.
-    kernel: Tensor,
-    /// `[in, out, height, width]`, turned by 180 degrees.
-    turned: Tensor,
+pub(super) struct Kernel {
+    /// `[taps * inputs, outputs]` for our own kernels, `[outputs, inputs, height, width]` for candle.
+    forward: Tensor,
+    /// Turned by 180 degrees: `[taps * outputs, inputs]`, or `[inputs, outputs, height, width]`.
+    back: Tensor,
 }
 
 impl Convolution {
-    /// `sizes` are height and width of the input and of the output.
-    pub(super) fn new<T: Real + WithDType>(
-        from: &plan::Convolution<T>,
-        sizes: [[usize; 2]; 2],
-        device: &Device,
-        card: Option<&'static dyn Card>,
-    ) -> Result<Self> {
-        let way = match card {
-            Some(card) => Way::Own {
-                card,
-                forward: Product::forward(from, sizes, device)?,
-                back: Product::back(from, sizes, device)?,
-            },
-            None => Way::Composed(Composed::new(from, device)?),
+    pub(super) fn new(shape: Shape, device: &Device, card: Option<&'static dyn Card>) -> Result<Self> {
+        let own = |card| -> Result<Own> {
+            let [forward, back] = [Product::forward(shape, device)?, Product::back(shape, device)?];
+            Ok(Own { card, outer: Outer::new(shape, &forward), forward, back })
         };
-        Ok(Self { bias: Tensor::from_slice(&from.bias, (1, from.bias.len(), 1, 1), device)?, way })
+        Ok(Self { shape, own: card.map(own).transpose()? })
     }
 
-    /// Adds bias and residual; what is negative becomes 0 if `relu`.
-    pub(super) fn forward<T: Real + WithDType>(
-        &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        relu: bool,
-    ) -> Result<Tensor> {
-        match &self.way {
-            Way::Own { card, forward, .. } => {
-                let residual = residual.map(Tensor::contiguous).transpose()?;
-                forward.of(x, Finish { bias: Some(&self.bias), residual: residual.as_ref(), relu }, *card)
-            }
-            Way::Composed(composed) => {
-                let mut y = composed.forward::<T>(x)?.broadcast_add(&self.bias)?;
-                if let Some(residual) = residual {
-                    y = (y + residual)?;
-                }
-                if relu { y.relu() } else { Ok(y) }
-            }
-        }
-    }
-
-    /// The gradient by an input of `size` from that of the output.
-    pub(super) fn backward<T: Real + WithDType>(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
-        match &self.way {
-            Way::Own { card, back, .. } => back.of(gradient, Finish::default(), *card),
-            Way::Composed(composed) => composed.backward::<T>(gradient, size),
-        }
-    }
-}
-
-impl Composed {
-    fn new<T: Real + WithDType>(from: &plan::Convolution<T>, device: &Device) -> Result<Self> {
-        let [height, width] = from.window.kernel;
-        let out = from.bias.len();
-        let inputs = from.kernel.len() / (height * width * out);
-        let kernel = Tensor::from_slice(&from.kernel, (height, width, inputs, out), device)?;
-        let turned: Vec<T> = from.kernel.chunks_exact(inputs * out).rev().flatten().copied().collect();
-        let turned = Tensor::from_vec(turned, (height, width, inputs, out), device)?;
-        Ok(Self {
-            window: from.window,
-            kernel: kernel.permute((3, 2, 0, 1))?.contiguous()?,
-            turned: turned.permute((2, 3, 0, 1))?.contiguous()?,
-        })
-    }
-
-    fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
-        let Window { kernel, stride, padding } = self.window;
-        if kernel == [1, 1] && padding == Padding::VALID {
-            let mut x = x.clone();
-            for axis in AXES {
-                let count = (x.dim(axis)? - 1) / stride + 1;
-                x = every(&x, axis, 0, count, stride)?;
-            }
-            x.contiguous()?.conv2d(&self.kernel, 0, 1, 1, 1)
+    /// From `[height, width, inputs, outputs]`, however it is shaped.
+    pub(super) fn kernel(&self, values: &Tensor) -> Result<Kernel> {
+        let Shape { window: Window { kernel: [height, width], .. }, channels: [inputs, outputs], .. } = self.shape;
+        let taps = values.reshape((height * width, inputs, outputs))?;
+        let turned = if height * width == 1 { taps.clone() } else { taps.flip(&[0])? };
+        let [forward, back] = if self.own.is_some() {
+            [taps.flatten(0, 1)?, turned.transpose(1, 2)?.contiguous()?.flatten(0, 1)?]
         } else {
-            convolve::<T>(x, &self.kernel, padding, stride)
+            let window = (height, width, inputs, outputs);
+            [taps.reshape(window)?.permute((3, 2, 0, 1))?, turned.reshape(window)?.permute((2, 3, 0, 1))?]
+        };
+        Ok(Kernel { forward: forward.contiguous()?, back: back.contiguous()? })
+    }
+
+    /// Of `[rows, inputs, height, width]`.
+    pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor, kernel: &Kernel, finish: Finish) -> Result<Tensor> {
+        if let Some(Own { card, forward, .. }) = &self.own {
+            return forward.of(x, &kernel.forward, finish, *card);
+        }
+        let mut y = self.compose_forward::<T>(x, &kernel.forward)?;
+        if let Some(bias) = finish.bias {
+            y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
+        }
+        if let Some(residual) = finish.residual {
+            y = (y + residual)?;
+        }
+        if finish.relu { y.relu() } else { Ok(y) }
+    }
+
+    /// The gradient by the input from that by the output.
+    pub(super) fn backward<T: Real + WithDType>(&self, gradient: &Tensor, kernel: &Kernel) -> Result<Tensor> {
+        match &self.own {
+            Some(Own { card, back, .. }) => back.of(gradient, &kernel.back, Finish::default(), *card),
+            None => self.compose_backward::<T>(gradient, &kernel.back),
         }
     }
 
-    fn backward<T: Real + WithDType>(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
-        let Window { kernel, padding, .. } = self.window;
-        if kernel == [1, 1] && padding == Padding::VALID {
-            let gradient = gradient.contiguous()?.conv2d(&self.turned, 0, 1, 1, 1)?;
-            let (gradient, around) = self.spread(&gradient, size)?;
+    /// The gradient by the kernel, `[height, width, inputs, outputs]`, from what it saw and the gradient by the output.
+    pub(super) fn by_kernel<T: Real + WithDType>(&self, x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let Shape { window: Window { kernel: [height, width], .. }, channels: [inputs, outputs], .. } = self.shape;
+        let sums = match &self.own {
+            Some(Own { card, outer, .. }) => outer.of(x, gradient, *card)?,
+            None => self.compose_by_kernel::<T>(x, gradient)?,
+        };
+        sums.reshape((height, width, inputs, outputs))
+    }
+
+    fn compose_forward<T: Real + WithDType>(&self, x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
+        let Window { stride, padding, .. } = self.shape.window;
+        if !self.is_pointwise() {
+            return convolve::<T>(x, kernel, padding, stride);
+        }
+        let mut x = x.clone();
+        for axis in AXES {
+            let count = (x.dim(axis)? - 1) / stride + 1;
+            x = every(&x, axis, 0, count, stride)?;
+        }
+        x.contiguous()?.conv2d(kernel, 0, 1, 1, 1)
+    }
+
+    fn compose_backward<T: Real + WithDType>(&self, gradient: &Tensor, turned: &Tensor) -> Result<Tensor> {
+        if self.is_pointwise() {
+            let gradient = gradient.contiguous()?.conv2d(turned, 0, 1, 1, 1)?;
+            let (gradient, around) = self.spread(&gradient)?;
             return surround(&gradient, around, T::ZERO);
         }
-        let (gradient, around) = self.spread(gradient, size)?;
-        convolve::<T>(&gradient, &self.turned, around, 1)
+        let (gradient, around) = self.spread(gradient)?;
+        convolve::<T>(&gradient, turned, around, 1)
     }
 
-    /// The outputs' gradient where the inputs were, and what must stand around it so that the turned kernel gives `size`.
-    fn spread(&self, gradient: &Tensor, size: [usize; 2]) -> Result<(Tensor, Padding)> {
-        let Window { kernel, stride, padding } = self.window;
+    fn compose_by_kernel<T: Real + WithDType>(&self, x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let Window { kernel: [height, width], stride, padding } = self.shape.window;
+        let x = surround(x, padding, T::ZERO)?.transpose(0, 1)?.contiguous()?;
+        let sums = x.conv2d(&gradient.transpose(0, 1)?.contiguous()?, 0, 1, stride, 1)?;
+        // Rows and columns that no window reached.
+        sums.narrow(AXES[0], 0, height)?.narrow(AXES[1], 0, width)?.permute((2, 3, 0, 1))?.contiguous()
+    }
+
+    fn is_pointwise(&self) -> bool {
+        self.shape.window.kernel == [1, 1] && self.shape.window.padding == Padding::VALID
+    }
+
+    /// The outputs' gradient where the inputs were, and what must stand around it so that the turned kernel gives the input's size.
+    fn spread(&self, gradient: &Tensor) -> Result<(Tensor, Padding)> {
+        let Shape { window: Window { kernel, stride, padding }, sizes: [size, _], .. } = self.shape;
         let gradient = spread(&spread(gradient, AXES[0], stride)?, AXES[1], stride)?;
         let before = [kernel[0] - 1 - padding.top, kernel[1] - 1 - padding.left];
         let after =

@@ -6,10 +6,12 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, WithDType};
+use candle_core::{Device, Result, Tensor, WithDType};
 
+use super::convolution::Finish;
 use super::cuda::Card;
-use super::program::{Program, Step, Work};
+use super::layer::{Rows, Winners};
+use super::program::{Frozen, Program, Step, Work};
 use super::share;
 use crate::nn::plan::StepId;
 use crate::nn::real::Real;
@@ -29,26 +31,31 @@ enum Kept {
     Mask(Tensor),
     /// A ReLU's slope between each row and the next.
     Slope(Tensor),
-    /// Which value of each window was the largest.
-    Place(Tensor),
-    /// The same, and how each row's winners share with the next one's.
-    Shares { place: Tensor, share: Tensor },
+    /// Of a maximum.
+    Winners(Winners),
 }
 
-/// What the rows of a forward pass are, and so what it keeps.
+/// What a forward pass is for, and so what it keeps.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rows {
-    /// Images: for the gradient at each, by the value of this step; nothing if there is none.
+enum Pass {
+    /// Over images: for the gradient at each, by the value of this step; nothing if there is none.
     Images(Option<StepId>),
-    /// Points of a path: for the secants between neighbours.
+    /// Over points of a path: for the secants between neighbours.
     Points,
 }
 
-impl Rows {
+impl Pass {
     fn keeps(self, id: StepId) -> bool {
         match self {
             Self::Images(from) => from.is_some_and(|from| id > from),
             Self::Points => true,
+        }
+    }
+
+    fn rows(self) -> Rows {
+        match self {
+            Self::Images(_) => Rows::Images,
+            Self::Points => Rows::Points,
         }
     }
 }
@@ -72,29 +79,22 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         self.program.side * self.program.side * 3
     }
 
-    /// `[rows, 3, side, side]` on the device.
-    fn upload(&self, images: &[T]) -> Result<Tensor> {
-        let side = self.program.side;
-        let shape = (images.len() / self.row(), side, side, 3);
-        Tensor::from_slice(images, shape, &self.program.device)?.permute((0, 3, 1, 2))?.contiguous()
-    }
-
-    fn forward(&self, images: &[T], rows: Rows) -> Result<Forward> {
+    fn forward(&self, images: &[T], pass: Pass) -> Result<Forward> {
         let Program { steps, last_reader, features, .. } = &*self.program;
-        let image = self.upload(images)?;
+        let image = upload(images, self.program.side, &self.program.device)?;
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
         let mut forward = Forward { logits: image.clone(), kept: Vec::with_capacity(steps.len()), features: None };
         for (id, step) in steps.iter().enumerate() {
-            let (value, kept) = run::<T>(step, &image, &values, rows, self.program.card)?;
-            forward.kept.push(kept.filter(|_| rows.keeps(id)));
-            if rows == Rows::Images(Some(*features)) && id == *features {
+            let (value, kept) = run::<T>(step, &image, &values, pass.rows(), self.program.card)?;
+            forward.kept.push(kept.filter(|_| pass.keeps(id)));
+            if pass == Pass::Images(Some(*features)) && id == *features {
                 forward.features = Some(value.clone());
             }
             if id + 1 == steps.len() {
                 forward.logits = value.flatten_from(1)?;
             }
             values[id] = Some(value);
-            let read = step.inputs.iter().copied().chain(residual(step));
+            let read = step.inputs.iter().copied().chain(step.residual());
             read.filter(|&input| last_reader[input] == id).for_each(|input| values[input] = None);
         }
         Ok(forward)
@@ -109,10 +109,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         for id in (to + 1..steps.len()).rev() {
             if let Some(gradient) = gradients[id].take() {
                 for (input, part) in self.back(id, gradient, kept[id].as_ref())? {
-                    gradients[input] = Some(match gradients[input].take() {
-                        Some(sum) => (sum + part)?,
-                        None => part,
-                    });
+                    add(&mut gradients[input], part)?;
                 }
             }
         }
@@ -126,46 +123,30 @@ impl<T: Real + WithDType> CandleExecutor<T> {
 
     /// What one step sends back to each of its inputs.
     fn back(&self, id: StepId, gradient: Tensor, kept: Option<&Kept>) -> Result<Vec<(StepId, Tensor)>> {
-        let steps = &self.program.steps;
-        let size = |id: StepId| [steps[id].shape[0], steps[id].shape[1]];
+        let Program { steps, card, .. } = &*self.program;
         let step = &steps[id];
-        let Some(&input) = step.inputs.first() else { return Ok(Vec::new()) };
-        Ok(match &step.work {
-            Work::Preprocess(_) => Vec::new(),
-            Work::Convolution { weights, residual, .. } => {
+        match &step.work {
+            Work::Preprocess(_) => Ok(Vec::new()),
+            Work::Convolution(Frozen { convolution, kernel, residual, .. }) => {
                 let gradient = match kept {
-                    Some(Kept::Mask(mask)) => share::masked(&gradient, mask, self.program.card)?,
-                    Some(Kept::Slope(slope)) => share::times::<T>(&gradient, slope, self.program.card)?,
+                    Some(Kept::Mask(mask)) => share::masked(&gradient, mask, *card)?,
+                    Some(Kept::Slope(slope)) => share::times::<T>(&gradient, slope, *card)?,
                     _ => gradient,
                 };
-                let to_input = weights.backward::<T>(&gradient, size(input))?;
-                residual.map(|residual| (residual, gradient)).into_iter().chain([(input, to_input)]).collect()
+                let to_input = convolution.backward::<T>(&gradient, kernel)?;
+                Ok(residual
+                    .map(|residual| (residual, gradient))
+                    .into_iter()
+                    .chain([(step.inputs[0], to_input)])
+                    .collect())
             }
-            Work::MaxPool(pool) => match kept {
-                Some(Kept::Place(place)) => vec![(input, pool.backward(&gradient, place)?)],
-                Some(Kept::Shares { place, share }) => {
-                    vec![(input, pool.between::<T>(&gradient, place, share)?)]
-                }
-                _ => Vec::new(),
-            },
-            Work::AvgPool(pool) => vec![(input, pool.backward(&gradient, size(input))?)],
-            Work::Concat => {
-                let mut from = 0;
-                let mut parts = Vec::with_capacity(step.inputs.len());
-                for &input in &step.inputs {
-                    let channels = steps[input].shape[2];
-                    parts.push((input, gradient.narrow(1, from, channels)?.contiguous()?));
-                    from += channels;
-                }
-                parts
+            Work::Layer(layer) => {
+                let shapes: Vec<_> = step.inputs.iter().map(|&input| steps[input].shape).collect();
+                let winners = if let Some(Kept::Winners(winners)) = kept { Some(winners) } else { None };
+                let parts = layer.backward::<T>(&gradient, winners, &shapes)?;
+                Ok(step.inputs.iter().copied().zip(parts).collect())
             }
-            Work::GlobalAvgPool => {
-                let [height, width] = size(input);
-                let (rows, channels, _, _) = gradient.dims4()?;
-                let share = (gradient / (height * width) as f64)?;
-                vec![(input, share.broadcast_as((rows, channels, height, width))?.contiguous()?)]
-            }
-        })
+        }
     }
 
     fn value_and_gradient_of(&self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>> {
@@ -174,7 +155,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             At::Input => 0,
             At::Features => program.features,
         };
-        let forward = self.forward(images, Rows::Images(Some(to)))?;
+        let forward = self.forward(images, Pass::Images(Some(to)))?;
         let logits = to_host::<T>(&forward.logits)?;
         let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
             logits.chunks_exact(program.classes).map(cotangent).unzip();
@@ -188,7 +169,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
 
     fn secants_of(&self, points: &[T], between: &Between) -> Result<Secants<T>> {
         let Program { classes, device, .. } = &*self.program;
-        let forward = self.forward(points, Rows::Points)?;
+        let forward = self.forward(points, Pass::Points)?;
         let logits = to_host::<T>(&forward.logits)?;
         let cotangents = nn::cotangents(&logits, *classes, between);
         let derivatives: Vec<T> = cotangents.into_iter().map(<T as Real>::from_f64).collect();
@@ -219,43 +200,45 @@ fn run<T: Real + WithDType>(
     let value = |id: StepId| {
         values[id].as_ref().ok_or_else(|| candle_core::Error::Msg(format!("the value of step {id} is gone")))
     };
-    let input = || step.inputs.first().map_or(Ok(image), |&id| value(id));
     Ok(match &step.work {
         Work::Preprocess(preprocess) => (preprocess.forward(image)?, None),
-        Work::Convolution { weights, residual, relu } => {
-            let residual = residual.map(value).transpose()?;
+        Work::Convolution(Frozen { convolution, kernel, bias, residual, relu }) => {
+            let (input, residual) = (value(step.inputs[0])?, residual.map(value).transpose()?);
+            let run = |relu| convolution.forward::<T>(input, kernel, Finish { bias: Some(bias), residual, relu });
             match rows {
-                _ if !relu => (weights.forward::<T>(input()?, residual, false)?, None),
-                Rows::Images(_) => {
-                    let y = weights.forward::<T>(input()?, residual, true)?;
+                _ if !relu => (run(false)?, None),
+                Rows::Images => {
+                    let y = run(true)?;
                     let mask = y.gt(0.0)?;
                     (y, Some(Kept::Mask(mask)))
                 }
                 Rows::Points => {
-                    let y = weights.forward::<T>(input()?, residual, false)?;
+                    let y = run(false)?;
                     (y.relu()?, Some(Kept::Slope(share::of_relu(&y, card)?)))
                 }
             }
         }
-        Work::MaxPool(pool) => {
-            let (y, place) = pool.forward::<T>(input()?)?;
-            let kept = match rows {
-                Rows::Images(_) => Kept::Place(place),
-                Rows::Points => Kept::Shares { share: pool.shares::<T>(input()?, (&y, &place))?, place },
-            };
-            (y, Some(kept))
-        }
-        Work::AvgPool(pool) => (pool.forward::<T>(input()?)?, None),
-        Work::Concat => {
+        Work::Layer(layer) => {
             let inputs = step.inputs.iter().map(|&id| value(id)).collect::<Result<Vec<_>>>()?;
-            (Tensor::cat(&inputs, 1)?, None)
+            let (y, winners) = layer.forward::<T>(&inputs, rows)?;
+            (y, winners.map(Kept::Winners))
         }
-        Work::GlobalAvgPool => (input()?.mean_keepdim((2, 3))?, None),
     })
 }
 
-fn residual(step: &Step) -> Option<StepId> {
-    if let Work::Convolution { residual, .. } = &step.work { *residual } else { None }
+/// `[rows, 3, side, side]` on the device, from channels last.
+pub(super) fn upload<T: WithDType>(images: &[T], side: usize, device: &Device) -> Result<Tensor> {
+    let shape = (images.len() / (side * side * 3), side, side, 3);
+    Tensor::from_slice(images, shape, device)?.permute((0, 3, 1, 2))?.contiguous()
+}
+
+/// To what has come before, if anything has.
+pub(super) fn add(place: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+    *place = Some(match place.take() {
+        Some(sum) => (sum + part)?,
+        None => part,
+    });
+    Ok(())
 }
 
 /// `[rows, height, width, channels]`, row by row.
@@ -263,7 +246,7 @@ fn channels_last<T: WithDType>(x: &Tensor) -> Result<Vec<T>> {
     x.permute((0, 2, 3, 1))?.contiguous()?.flatten_all()?.to_vec1()
 }
 
-fn to_host<T: Real + WithDType>(x: &Tensor) -> Result<Vec<f64>> {
+pub(super) fn to_host<T: Real + WithDType>(x: &Tensor) -> Result<Vec<f64>> {
     Ok(x.flatten_all()?.to_vec1::<T>()?.into_iter().map(<T as Real>::to_f64).collect())
 }
 
@@ -283,7 +266,7 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
     fn logits(&mut self, images: &[T]) -> std::result::Result<Vec<f64>, NnError> {
         let batches = self.batches(images)?;
         let logits = batches
-            .map(|batch| to_host::<T>(&self.forward(batch, Rows::Images(None))?.logits))
+            .map(|batch| to_host::<T>(&self.forward(batch, Pass::Images(None))?.logits))
             .collect::<Result<Vec<_>>>();
         Ok(logits.map_err(super::failed)?.concat())
     }

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::CandleExecutor;
-use super::convolution::Convolution;
+use super::convolution::{Convolution, Finish, Shape};
 use super::cuda::Card;
 use super::cuda::emulated::Emulated;
 use super::pool::{AvgPool, MaxPool};
 use super::program::Program;
 use super::share;
+use super::training::CandleTrainer;
 use crate::bench::formula;
 use crate::nn::graph::{Graph, Padding, Variant, Window};
-use crate::nn::plan::{self, Plan};
+use crate::nn::plan::Plan;
+use crate::nn::training::Statistics;
+use crate::nn::training::small::{IMAGES, SMALL, loss, small_network};
 use crate::nn::{Executor, Network};
 
 /// Where kernels run.
@@ -68,7 +71,7 @@ fn window(kernel: [usize; 2], stride: usize, padding: [usize; 4]) -> Window {
 }
 
 fn convolutions_forward_and_back(place: &Place) {
-    // Every kind of the three networks, with sizes that fill no tile, and one that takes the large tile.
+    // Every kind of the three networks, with sizes that fill no tile, and some that take the large tiles.
     for (window, size, [inputs, outputs], rows) in [
         (window([1, 1], 1, [0; 4]), [5, 7], [37, 70], 3),
         (window([1, 1], 2, [0; 4]), [9, 8], [12, 20], 2),
@@ -80,26 +83,27 @@ fn convolutions_forward_and_back(place: &Place) {
         (window([7, 1], 1, [3, 3, 0, 0]), [9, 5], [6, 4], 2),
         (window([5, 5], 1, [2; 4]), [7, 7], [3, 5], 1),
         (window([1, 1], 1, [0; 4]), [92, 92], [2, 128], 4),
+        (window([1, 3], 2, [0, 0, 1, 1]), [23, 21], [50, 131], 2),
     ] {
         let output = window.output(size).unwrap();
-        let convolution = plan::Convolution {
-            window,
-            kernel: numbers(window.kernel[0] * window.kernel[1] * inputs * outputs, 1, 1 << 40),
-            bias: numbers(outputs, 2, 1 << 40),
-            residual: None,
-            relu: false,
-        };
-        let y = [rows, outputs, output[0], output[1]];
+        let shape = Shape { window, channels: [inputs, outputs], sizes: [size, output] };
+        let [y, taps] = [[rows, outputs, output[0], output[1]], [window.kernel[0], window.kernel[1], inputs, outputs]];
         let [own, composed] = place.both(|device, card| {
-            let convolution = Convolution::new(&convolution, [size, output], device, card).unwrap();
+            let convolution = Convolution::new(shape, device, card).unwrap();
+            let kernel = convolution.kernel(&tensor(taps, 1, device)).unwrap();
             let x = tensor([rows, inputs, size[0], size[1]], 3, device);
+            let (bias, residual) = (tensor([outputs, 1, 1, 1], 2, device).flatten_all().unwrap(), tensor(y, 4, device));
+            let all = Finish { bias: Some(&bias), residual: Some(&residual), relu: true };
+            let gradient = tensor(y, 5, device);
             [
-                convolution.forward::<f32>(&x, None, false).unwrap(),
-                convolution.forward::<f32>(&x, Some(&tensor(y, 4, device)), true).unwrap(),
-                convolution.backward::<f32>(&tensor(y, 5, device), size).unwrap(),
+                convolution.forward::<f32>(&x, &kernel, Finish::default()).unwrap(),
+                convolution.forward::<f32>(&x, &kernel, all).unwrap(),
+                convolution.backward::<f32>(&gradient, &kernel).unwrap(),
+                convolution.by_kernel::<f32>(&x, &gradient).unwrap(),
             ]
         });
-        for (what, (own, composed)) in ["forward", "with all", "back"].into_iter().zip(own.iter().zip(&composed)) {
+        let ways = ["forward", "with all", "back", "by kernel"];
+        for (what, (own, composed)) in ways.into_iter().zip(own.iter().zip(&composed)) {
             let off = distance(own, composed);
             assert!(off < 1e-6, "{window:?} of {size:?}, {what}: {off:e}");
         }
@@ -170,6 +174,31 @@ fn a_whole_network(place: &Place) {
     assert!(logits < 1e-4 && off < 1e-2, "logits {logits:e}, gradients {off:e}");
 }
 
+/// Whole training steps: every gradient, and what batch norm leaves behind.
+fn training_steps(place: &Place) {
+    let graph = small_network(&Variant::keras(Network::ResNet50, Some(3)));
+    let given = formula::parameters(&graph, 3);
+    let images = numbers(IMAGES * SMALL * SMALL * 3, 14, 1 << 40);
+    for statistics in [Statistics::Batch, Statistics::Stored] {
+        let [own, composed] = place.both(|device, card| {
+            let mut trainer = CandleTrainer::<f32>::with(&graph, &given, (IMAGES, statistics), device, card).unwrap();
+            trainer.step(&images, &loss).unwrap();
+            trainer.parameters().to_vec()
+        });
+        for (own, composed) in own.iter().zip(&composed) {
+            let name = &own.name;
+            let off = distance(&own.values, &composed.values);
+            assert!(off < 1e-6, "{name}, {statistics:?}: {off:e}");
+            let (Some(own), Some(composed)) = (&own.gradient, &composed.gradient) else { continue };
+            let most = |gradient: &Tensor| gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            // A bias before the norm of a batch has no effect: its gradient is what is rounded.
+            let is_nought = statistics == Statistics::Batch && most(composed) < 1e-4;
+            let off = distance(own, composed);
+            assert!(off < 1e-5 || is_nought && most(own) < 1e-4, "gradient of {name}, {statistics:?}: {off:e}");
+        }
+    }
+}
+
 #[test]
 fn emulated_convolutions() {
     convolutions_forward_and_back(&Place::emulated());
@@ -183,6 +212,11 @@ fn emulated_pools() {
 #[test]
 fn emulated_slopes() {
     slopes_and_masks(&Place::emulated());
+}
+
+#[test]
+fn emulated_training() {
+    training_steps(&Place::emulated());
 }
 
 #[test]
@@ -201,4 +235,5 @@ fn on_a_card() {
     pools_forward_back_and_between(&place);
     slopes_and_masks(&place);
     a_whole_network(&place);
+    training_steps(&place);
 }

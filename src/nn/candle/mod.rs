@@ -11,10 +11,12 @@ mod convolution;
 )]
 mod cuda;
 mod executor;
+mod layer;
 mod pool;
 mod program;
 mod share;
 mod slide;
+pub mod training;
 
 use std::sync::Arc;
 

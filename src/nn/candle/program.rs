@@ -2,11 +2,12 @@
 
 use candle_core::{Device, Result, Tensor, WithDType};
 
-use super::convolution::Convolution;
+use super::convolution::{Convolution, Kernel, Shape};
 use super::cuda::{self, Card};
-use super::pool::{AvgPool, MaxPool};
+use super::layer::Layer;
+use super::pool::MaxPool;
 use crate::nn::graph::Affine;
-use crate::nn::plan::{Operation, Plan, StepId};
+use crate::nn::plan::{self, Operation, Plan, StepId};
 use crate::nn::real::Real;
 
 /// The steps of a plan on a device, shared by all executors.
@@ -23,22 +24,30 @@ pub(super) struct Program {
     pub(super) last_reader: Vec<StepId>,
 }
 
+/// A step; `C` is what a convolution is, frozen or trained.
 #[derive(Debug)]
-pub(super) struct Step {
-    pub(super) work: Work,
+pub(super) struct Step<C = Frozen> {
+    pub(super) work: Work<C>,
     pub(super) inputs: Vec<StepId>,
     /// Height, width, channels.
     pub(super) shape: [usize; 3],
 }
 
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum Work<C> {
     Preprocess(Preprocess),
-    Convolution { weights: Convolution, residual: Option<StepId>, relu: bool },
-    MaxPool(MaxPool),
-    AvgPool(AvgPool),
-    Concat,
-    GlobalAvgPool,
+    Convolution(C),
+    Layer(Layer),
+}
+
+/// A convolution with weights that stay as they are.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    pub(super) convolution: Convolution,
+    pub(super) kernel: Kernel,
+    pub(super) bias: Tensor,
+    pub(super) residual: Option<StepId>,
+    pub(super) relu: bool,
 }
 
 /// The affine step from RGB in [0, 1].
@@ -54,7 +63,7 @@ pub(super) struct Preprocess {
 }
 
 impl Preprocess {
-    fn new<T: Real + WithDType>(affine: &Affine, device: &Device) -> Result<Self> {
+    pub(super) fn new<T: Real + WithDType>(affine: &Affine, device: &Device) -> Result<Self> {
         let column = |values: [f64; 3]| Tensor::new(&values.map(<T as Real>::from_f64), device)?.reshape((1, 3, 1, 1));
         let mut back = [0; 3];
         for (channel, &source) in affine.source.iter().enumerate() {
@@ -91,19 +100,26 @@ impl Program {
         let mut last_reader: Vec<StepId> = (0..plan.steps.len()).collect();
         let mut steps = Vec::with_capacity(plan.steps.len());
         for (id, step) in plan.steps.iter().enumerate() {
-            let work = Work::new(plan, id, device, card)?;
-            let residual = if let Work::Convolution { residual, .. } = &work { *residual } else { None };
-            for input in step.inputs.iter().copied().chain(residual) {
+            let step =
+                Step { work: Work::new(plan, id, device, card)?, inputs: step.inputs.clone(), shape: step.shape };
+            for input in step.inputs.iter().copied().chain(step.residual()) {
                 last_reader[input] = id;
             }
-            steps.push(Step { work, inputs: step.inputs.clone(), shape: step.shape });
+            steps.push(step);
         }
         let (side, classes, features) = (plan.side, plan.classes(), plan.features);
         Ok(Self { device: device.clone(), card, side, classes, features, steps, last_reader })
     }
 }
 
-impl Work {
+impl Step {
+    /// What is added to a convolution.
+    pub(super) fn residual(&self) -> Option<StepId> {
+        if let Work::Convolution(Frozen { residual, .. }) = &self.work { *residual } else { None }
+    }
+}
+
+impl Work<Frozen> {
     fn new<T: Real + WithDType>(
         plan: &Plan<T>,
         id: StepId,
@@ -115,17 +131,30 @@ impl Work {
         let sizes = || [size(step.inputs[0]), size(id)];
         Ok(match &step.operation {
             Operation::Preprocess(affine) => Self::Preprocess(Preprocess::new::<T>(affine, device)?),
-            Operation::Convolution(convolution) => Self::Convolution {
-                weights: Convolution::new(convolution, sizes(), device, card)?,
-                residual: convolution.residual,
-                relu: convolution.relu,
-            },
-            Operation::MaxPool(window) => Self::MaxPool(MaxPool::new(*window, sizes(), card)),
+            Operation::Convolution(of) => Self::Convolution(Frozen::new(of, sizes(), device, card)?),
+            Operation::MaxPool(window) => Self::Layer(Layer::MaxPool(MaxPool::new(*window, sizes(), card))),
             Operation::AvgPool { window, count_padding } => {
-                Self::AvgPool(AvgPool::new::<T>(*window, *count_padding, sizes(), device, card)?)
+                Self::Layer(Layer::average::<T>(*window, *count_padding, sizes(), device, card)?)
             }
-            Operation::Concat => Self::Concat,
-            Operation::GlobalAvgPool => Self::GlobalAvgPool,
+            Operation::Concat => Self::Layer(Layer::Concat),
+            Operation::GlobalAvgPool => Self::Layer(Layer::GlobalAvgPool),
         })
+    }
+}
+
+impl Frozen {
+    fn new<T: Real + WithDType>(
+        of: &plan::Convolution<T>,
+        sizes: [[usize; 2]; 2],
+        device: &Device,
+        card: Option<&'static dyn Card>,
+    ) -> Result<Self> {
+        let outputs = of.bias.len();
+        let inputs = of.kernel.len() / (of.window.kernel[0] * of.window.kernel[1] * outputs);
+        let shape = Shape { window: of.window, channels: [inputs, outputs], sizes };
+        let convolution = Convolution::new(shape, device, card)?;
+        let kernel = convolution.kernel(&Tensor::from_slice(&of.kernel, of.kernel.len(), device)?)?;
+        let bias = Tensor::from_slice(&of.bias, outputs, device)?;
+        Ok(Self { convolution, kernel, bias, residual: of.residual, relu: of.relu })
     }
 }

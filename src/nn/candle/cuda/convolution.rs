@@ -1,24 +1,36 @@
-//! A convolution's weights come in; calls that read the image where it lies go out, forward and back.
+//! A convolution's shape comes in; calls that read images where they lie go out: forward, back, and by the kernel.
 
-use candle_core::{DType, Device, Result, Tensor, WithDType};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::{Call, Card, Operand};
 use crate::nn::graph::{Padding, Window};
-use crate::nn::plan;
-use crate::nn::real::Real;
 
 /// Outputs and pixels of a block's tile; the smaller one where there are few outputs or too few large tiles to fill a card.
 const TILES: [(usize, &str); 2] = [(128, "convolve_128"), (64, "convolve_64")];
+/// The same of a kernel's gradient: values of the kernel and outputs.
+const OUTER_TILES: [(usize, &str); 2] = [(128, "outer_128"), (64, "outer_64")];
 /// Blocks that fill a card: two for each of an H100's 132 multiprocessors.
 const ENOUGH: usize = 264;
 
-/// One direction of a convolution.
+/// Pixels that a sum of outer products goes over at least before it is split among more blocks.
+const LEAST: usize = 256;
+
+/// What a convolution goes over.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Shape {
+    pub(in super::super) window: Window,
+    /// Inputs and outputs.
+    pub(in super::super) channels: [usize; 2],
+    /// Height and width of the input and of the output.
+    pub(in super::super) sizes: [[usize; 2]; 2],
+}
+
+/// One direction of a convolution, its weights aside.
 #[derive(Debug)]
 pub(in super::super) struct Product {
-    /// `[depth, outputs]`.
-    weights: Tensor,
     /// `[depth, 2]`: where in an image the channel begins; row and column in the kernel, 16 bits each.
     taps: Tensor,
+    depth: usize,
     /// Channels, height, width of what is read.
     read: [usize; 3],
     /// The same of what is made.
@@ -39,18 +51,14 @@ pub(in super::super) struct Finish<'a> {
 }
 
 impl Product {
-    /// From an image to the convolution's outputs; sizes are height and width of the input and of the output.
-    pub(in super::super) fn forward<T: Real + WithDType>(
-        of: &plan::Convolution<T>,
-        [from, to]: [[usize; 2]; 2],
-        device: &Device,
-    ) -> Result<Self> {
-        let Window { kernel, stride, padding } = of.window;
-        let (inputs, outputs) = channels(of);
+    /// From an image to the convolution's outputs.
+    pub(in super::super) fn forward(shape: Shape, device: &Device) -> Result<Self> {
+        let Shape { window: Window { kernel, stride, padding }, channels: [inputs, outputs], sizes: [from, to] } =
+            shape;
         let read = [inputs, from[0], from[1]];
         Ok(Self {
-            weights: Tensor::from_slice(&of.kernel, (of.kernel.len() / outputs, outputs), device)?,
             taps: taps(kernel, read, device)?,
+            depth: kernel[0] * kernel[1] * inputs,
             read,
             made: [outputs, to[0], to[1]],
             stride,
@@ -59,24 +67,15 @@ impl Product {
         })
     }
 
-    /// From the gradient by the outputs to that by the image: the kernel turned by 180 degrees, its channels exchanged.
-    pub(in super::super) fn back<T: Real + WithDType>(
-        of: &plan::Convolution<T>,
-        [from, to]: [[usize; 2]; 2],
-        device: &Device,
-    ) -> Result<Self> {
-        let Window { kernel, stride, padding: Padding { top, left, .. } } = of.window;
-        let (inputs, outputs) = channels(of);
-        let mut turned = Vec::with_capacity(of.kernel.len());
-        for tap in of.kernel.chunks_exact(inputs * outputs).rev() {
-            for output in 0..outputs {
-                turned.extend(tap.iter().skip(output).step_by(outputs).copied());
-            }
-        }
+    /// From the gradient by the outputs to that by the image, with the kernel turned by 180 degrees and its channels exchanged.
+    pub(in super::super) fn back(shape: Shape, device: &Device) -> Result<Self> {
+        let Shape { window: Window { kernel, stride, padding }, channels: [inputs, outputs], sizes: [from, to] } =
+            shape;
+        let Padding { top, left, .. } = padding;
         let read = [outputs, to[0], to[1]];
         Ok(Self {
-            weights: Tensor::from_vec(turned, (of.kernel.len() / inputs, inputs), device)?,
             taps: taps(kernel, read, device)?,
+            depth: kernel[0] * kernel[1] * outputs,
             read,
             made: [inputs, from[0], from[1]],
             stride: 1,
@@ -85,9 +84,16 @@ impl Product {
         })
     }
 
-    /// Of `[rows, channels, height, width]`.
-    pub(in super::super) fn of(&self, images: &Tensor, finish: Finish, card: &dyn Card) -> Result<Tensor> {
+    /// Of `[rows, channels, height, width]` by `weights`, `[depth, outputs]`.
+    pub(in super::super) fn of(
+        &self,
+        images: &Tensor,
+        weights: &Tensor,
+        finish: Finish,
+        card: &dyn Card,
+    ) -> Result<Tensor> {
         let images = images.contiguous()?;
+        let residual = finish.residual.map(Tensor::contiguous).transpose()?;
         let rows = images.dim(0)?;
         let ([inputs, height, width], [outputs, out_height, out_width]) = (self.read, self.made);
         let pixels = rows * out_height * out_width;
@@ -99,10 +105,10 @@ impl Product {
             blocks: [pixels.div_ceil(tile), outputs.div_ceil(tile)],
             operands: &[
                 Operand::Read(&images),
-                Operand::Read(&self.weights),
+                Operand::Read(weights),
                 Operand::Read(&self.taps),
                 finish.bias.into(),
-                finish.residual.into(),
+                residual.as_ref().into(),
                 Operand::Written,
             ],
             numbers: &[
@@ -113,7 +119,7 @@ impl Product {
                 outputs,
                 out_height,
                 out_width,
-                self.weights.dim(0)?,
+                self.depth,
                 self.stride,
                 self.before[0],
                 self.before[1],
@@ -125,10 +131,55 @@ impl Product {
     }
 }
 
-/// Inputs and outputs.
-fn channels<T>(of: &plan::Convolution<T>) -> (usize, usize) {
-    let outputs = of.bias.len();
-    (of.kernel.len() / (of.window.kernel[0] * of.window.kernel[1] * outputs), outputs)
+/// From an image and the gradient by the convolution's outputs to that by its kernel.
+#[derive(Debug)]
+pub(in super::super) struct Outer {
+    shape: Shape,
+    /// As of the forward product.
+    taps: Tensor,
+    depth: usize,
+}
+
+impl Outer {
+    pub(in super::super) fn new(shape: Shape, forward: &Product) -> Self {
+        Self { shape, taps: forward.taps.clone(), depth: forward.depth }
+    }
+
+    /// `[depth, outputs]`, summed over all pixels of all rows. Blocks share the pixels, so that a small kernel fills a card as
+    /// well, and their sums are added in an order that is always the same.
+    pub(in super::super) fn of(&self, images: &Tensor, gradient: &Tensor, card: &dyn Card) -> Result<Tensor> {
+        let (images, gradient) = (images.contiguous()?, gradient.contiguous()?);
+        let Shape { window: Window { stride, padding, .. }, channels: [inputs, outputs], sizes: [from, to] } =
+            self.shape;
+        let rows = images.dim(0)?;
+        let pixels = rows * to[0] * to[1];
+        let [large, small] = OUTER_TILES;
+        let (tile, kernel) = if outputs.min(self.depth) >= large.0 { large } else { small };
+        let tiles = self.depth.div_ceil(tile) * outputs.div_ceil(tile);
+        let part = pixels.div_ceil(ENOUGH.div_ceil(tiles)).max(LEAST);
+        let parts = pixels.div_ceil(part);
+        let sums = card.run(&Call {
+            kernel,
+            blocks: [tiles, parts],
+            operands: &[Operand::Read(&images), Operand::Read(&gradient), Operand::Read(&self.taps), Operand::Written],
+            numbers: &[
+                rows,
+                inputs,
+                from[0],
+                from[1],
+                outputs,
+                to[0],
+                to[1],
+                self.depth,
+                stride,
+                padding.top,
+                padding.left,
+                part,
+            ],
+            output: ((parts, self.depth, outputs).into(), DType::F32),
+        })?;
+        if parts == 1 { sums.squeeze(0) } else { sums.sum(0) }
+    }
 }
 
 fn taps(kernel: [usize; 2], [channels, height, width]: [usize; 3], device: &Device) -> Result<Tensor> {

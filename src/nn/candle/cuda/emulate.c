@@ -32,6 +32,8 @@ typedef void (*Call)(const void *);
     static void call_##name(const void *arguments) { name(*(const type *)arguments); }
 CALL(convolve_128, Convolution)
 CALL(convolve_64, Convolution)
+CALL(outer_128, Outer)
+CALL(outer_64, Outer)
 CALL(relu_between, Slope)
 CALL(times_slope, Slope)
 CALL(max_value, Pool)
@@ -39,14 +41,37 @@ CALL(max_place, Pool)
 CALL(max_between, Pool)
 CALL(average, Pool)
 CALL(pool_back, Pool)
+CALL(row_moments, Sums)
+CALL(gradient_sums, Sums)
+CALL(settle, Settle)
+CALL(settle_back, Settle)
+CALL(norm_forward, Normed)
+CALL(norm_back, Normed)
+CALL(norm_through, Normed)
 
+#define NAMED(name) {#name, call_##name}
 static const struct {
     const char *name;
     Call call;
 } calls[] = {
-    {"convolve_128", call_convolve_128}, {"convolve_64", call_convolve_64}, {"relu_between", call_relu_between},
-    {"times_slope", call_times_slope},   {"max_value", call_max_value},     {"max_place", call_max_place},
-    {"max_between", call_max_between},   {"average", call_average},         {"pool_back", call_pool_back},
+    NAMED(convolve_128),
+    NAMED(convolve_64),
+    NAMED(outer_128),
+    NAMED(outer_64),
+    NAMED(relu_between),
+    NAMED(times_slope),
+    NAMED(max_value),
+    NAMED(max_place),
+    NAMED(max_between),
+    NAMED(average),
+    NAMED(pool_back),
+    NAMED(row_moments),
+    NAMED(gradient_sums),
+    NAMED(settle),
+    NAMED(settle_back),
+    NAMED(norm_forward),
+    NAMED(norm_back),
+    NAMED(norm_through),
 };
 
 static Call current;

@@ -11,6 +11,7 @@ pub(super) mod device;
 #[cfg(test)]
 #[cfg(unix)]
 pub(super) mod emulated;
+pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod slope;
 

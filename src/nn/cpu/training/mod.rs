@@ -1,7 +1,7 @@
 //! A [`Graph`] and its parameters come in; for each batch of images its logits and the gradients by all parameters go out.
 //!
 //! The whole batch goes through one step after another, all threads on the same step: batch norm needs that, and weights
-//! are read once for all images. `steps` says what runs, `norm` is what stands around a convolution's products, `pass` takes
+//! are read once for all images. `nn::training::steps` says what runs, `norm` is what stands around a convolution's products, `pass` takes
 //! a batch through and back. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels
 //! are packed anew at the beginning of each.
 //!
@@ -11,7 +11,6 @@
 
 mod norm;
 mod pass;
-mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -19,30 +18,19 @@ use std::mem;
 
 use norm::{Affine, Back, Moments, Sums};
 use rayon::prelude::*;
-use steps::{Convolution, Operation, Step, TensorId};
 
 use super::images::LINE;
 use super::instruction_set::InstructionSet;
 use super::kernel::{Backward, Buffers, Forward, WeightGradient, mask_bytes};
-use super::layout::Layout;
+use super::layout::{Kind, Layout, Linked};
 use super::parallel::Spares;
 use super::turned::Turned;
 use crate::nn::NnError;
 use crate::nn::graph::Graph;
-use crate::nn::plan::{self, Parameters};
+use crate::nn::plan::{self, Parameters, StepId};
 use crate::nn::real::Real;
-
-/// What is left of the moving mean and variance after a step: the default of Keras.
-const MOMENTUM: f64 = 0.99;
-
-/// Which mean and variance batch norm takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistics {
-    /// Those of the batch, which the moving ones follow (as Keras 3 has it, the variance biased).
-    Batch,
-    /// The moving ones, which stay as they are.
-    Stored,
-}
+use crate::nn::training::steps::{self, Convolution, Operation, Step, TensorId};
+use crate::nn::training::{self, Loss, Outcome, Start, Statistics};
 
 /// A parameter of the network.
 #[derive(Clone, Debug)]
@@ -54,18 +42,6 @@ pub struct Tensor<T> {
     /// The gradient that the last step found, as long as `values`; empty where there is none: moving statistics, and what the
     /// source of the weights does not have, which stays what it is.
     pub gradient: Vec<T>,
-}
-
-/// A loss by an image's place in the batch and its logits: its value, and its derivative by each logit.
-pub type Loss<'a> = dyn Fn(usize, &[f64]) -> (f64, Vec<f64>) + 'a;
-
-/// What a step found, besides gradients.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// `[images, classes]`.
-    pub logits: Vec<f64>,
-    /// The loss of each image.
-    pub losses: Vec<f64>,
 }
 
 /// Takes batches through a network and back.
@@ -105,6 +81,14 @@ struct Layer<T> {
     spare: Vec<T>,
 }
 
+impl<T: Real> Tensor<T> {
+    fn of(start: Start) -> Self {
+        let values: Vec<T> = start.values.into_iter().map(|value| T::from_f64(f64::from(value))).collect();
+        let gradient = if start.is_trained { vec![T::ZERO; values.len()] } else { Vec::new() };
+        Self { name: start.name, values, gradient }
+    }
+}
+
 impl<T: Real> Trainer<T> {
     /// For batches of up to `batch` images. An error names a parameter that is missing (and has no default) or has another size.
     pub fn new(graph: &Graph, parameters: &Parameters, batch: usize, statistics: Statistics) -> Result<Self, NnError> {
@@ -121,7 +105,7 @@ impl<T: Real> Trainer<T> {
     ) -> Result<Self, NnError> {
         let steps = steps::steps(graph)?;
         let layout = Layout::keeping(&steps)?;
-        let tensors = tensors(graph, parameters)?;
+        let tensors = training::start(graph, parameters)?.into_iter().map(Tensor::of).collect::<Vec<_>>();
         let batch = batch.max(1);
         let layers = steps.iter().map(|step| Layer::new(set, &steps, step, &tensors, batch)).collect();
         let slots = layout.slots.iter().map(|length| vec![T::ZERO; batch * length + LINE / size_of::<T>()]).collect();
@@ -143,17 +127,11 @@ impl<T: Real> Trainer<T> {
 
     /// Takes `images`, `[up to batch, side, side, 3]`, RGB in [0, 1], through the network and the sum of their losses back.
     pub fn step(&mut self, images: &[T], loss: &Loss) -> Result<Outcome, NnError> {
-        let expected = self.side * self.side * 3;
-        let count = images.len() / expected;
-        if !images.len().is_multiple_of(expected) || !(1..=self.batch).contains(&count) {
-            return Err(NnError::Shape { expected, given: images.len() });
-        }
+        let count = training::count(images.len(), self.side, self.batch)?;
         self.pack();
         let logits = self.forward(images);
-        let classes = logits.len() / count;
-        let (losses, cotangents): (Vec<f64>, Vec<Vec<f64>>) =
-            logits.chunks_exact(classes).enumerate().map(|(image, logits)| loss(image, logits)).unzip();
-        self.backward(count, &cotangents.concat());
+        let (losses, cotangents) = training::losses(&logits, count, loss);
+        self.backward(count, &cotangents);
         Ok(Outcome { logits, losses })
     }
 
@@ -202,25 +180,26 @@ impl<T: Real> Layer<T> {
     }
 }
 
-/// The graph's parameters as they are given, or their defaults.
-fn tensors<T: Real>(graph: &Graph, parameters: &Parameters) -> Result<Vec<Tensor<T>>, NnError> {
-    let tensor = |parameter: crate::nn::graph::Parameter| {
-        let expected = parameter.shape.iter().product();
-        let given = parameters(&parameter.name);
-        let trained = given.is_some() && !parameter.name.contains("/moving_");
-        let values = match (given, parameter.default) {
-            (Some(values), _) if values.len() == expected => values,
-            (None, Some(value)) => vec![value; expected],
-            (given, _) => {
-                let given = given.map(|values| values.len());
-                return Err(NnError::Parameter { name: parameter.name, expected, given });
-            }
-        };
-        let values: Vec<T> = values.into_iter().map(|value| T::from_f64(f64::from(value))).collect();
-        let gradient = if trained { vec![T::ZERO; expected] } else { Vec::new() };
-        Ok(Tensor { name: parameter.name, values, gradient })
-    };
-    graph.parameters().into_iter().map(tensor).collect()
+impl Linked for Step {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn inputs(&self) -> &[StepId] {
+        &self.inputs
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn kind(&self) -> Kind {
+        match self.operation {
+            Operation::Concat => Kind::Concat,
+            Operation::Convolution(Convolution { residual, relu, .. }) => Kind::Convolution { residual, relu },
+            _ => Kind::Other,
+        }
+    }
 }
 
 /// Bytes that a step keeps of an image.

@@ -3,8 +3,7 @@
 use std::mem;
 
 use super::norm::{Affine, Back, Incoming};
-use super::steps::{Convolution, Norm, Operation};
-use super::{Layer, MOMENTUM, Statistics, Tensor, Trainer, take};
+use super::{Layer, Tensor, Trainer, take};
 use crate::nn::cpu::images::{dense, preprocess, share, source, target};
 use crate::nn::cpu::kernel::{Relu, Residual, Source, Target};
 use crate::nn::cpu::layout::ResidualGradient;
@@ -12,6 +11,8 @@ use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
 use crate::nn::plan::StepId;
 use crate::nn::real::Real;
+use crate::nn::training::steps::{Convolution, Operation};
+use crate::nn::training::{MOMENTUM, Statistics, inverse_deviation};
 
 impl<T: Real> Trainer<T> {
     /// Gives the logits of `rgb`, `[images, side, side, 3]`, and keeps what [`Trainer::backward`] needs.
@@ -234,8 +235,4 @@ impl<T: Real> Layer<T> {
             shifts[channel] = T::from_f64(shift);
         }
     }
-}
-
-fn inverse_deviation(norm: Norm, variance: f64) -> f64 {
-    1.0 / (variance + norm.epsilon).sqrt()
 }

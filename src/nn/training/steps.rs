@@ -4,7 +4,6 @@
 //! scaled sum, ReLU. A dense layer is a convolution of a 1 x 1 image.
 
 use crate::nn::NnError;
-use crate::nn::cpu::layout::{Kind, Linked};
 use crate::nn::graph::{Affine, Graph, NodeId, Op, Padding, Window};
 use crate::nn::plan::StepId;
 
@@ -58,28 +57,6 @@ pub struct Step {
     pub operation: Operation,
     pub inputs: Vec<StepId>,
     pub shape: [usize; 3],
-}
-
-impl Linked for Step {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn inputs(&self) -> &[StepId] {
-        &self.inputs
-    }
-
-    fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    fn kind(&self) -> Kind {
-        match self.operation {
-            Operation::Concat => Kind::Concat,
-            Operation::Convolution(Convolution { residual, relu, .. }) => Kind::Convolution { residual, relu },
-            _ => Kind::Other,
-        }
-    }
 }
 
 /// The steps of a graph; an error names a layer that follows no convolution that it could be a part of.

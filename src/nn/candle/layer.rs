@@ -1,0 +1,101 @@
+//! What stands between convolutions: pools, concatenation, the mean of a whole image; forward and back.
+
+use candle_core::{Device, Result, Tensor, WithDType};
+
+use super::cuda::Card;
+use super::pool::{AvgPool, MaxPool};
+use crate::nn::graph::Window;
+use crate::nn::real::Real;
+
+/// One of them.
+#[derive(Debug)]
+pub(super) enum Layer {
+    MaxPool(MaxPool),
+    AvgPool(AvgPool),
+    Concat,
+    GlobalAvgPool,
+}
+
+/// What a maximum keeps for the way back.
+#[derive(Debug)]
+pub(super) struct Winners {
+    /// Which value of each window was the largest.
+    place: Tensor,
+    /// Between each row and the next: how the winners at both share.
+    share: Option<Tensor>,
+}
+
+/// What the rows of a batch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Images that have nothing to do with each other.
+    Images,
+    /// Points of a path.
+    Points,
+}
+
+impl Layer {
+    /// `sizes` are height and width of the input and of the output.
+    pub(super) fn average<T: Real + WithDType>(
+        window: Window,
+        count_padding: bool,
+        sizes: [[usize; 2]; 2],
+        device: &Device,
+        card: Option<&'static dyn Card>,
+    ) -> Result<Self> {
+        Ok(Self::AvgPool(AvgPool::new::<T>(window, count_padding, sizes, device, card)?))
+    }
+
+    /// Of `inputs`, `[rows, channels, height, width]` each; a concatenation takes several, all others one.
+    pub(super) fn forward<T: Real + WithDType>(
+        &self,
+        inputs: &[&Tensor],
+        rows: Rows,
+    ) -> Result<(Tensor, Option<Winners>)> {
+        Ok(match self {
+            Self::MaxPool(pool) => {
+                let (y, place) = pool.forward::<T>(inputs[0])?;
+                let share = match rows {
+                    Rows::Images => None,
+                    Rows::Points => Some(pool.shares::<T>(inputs[0], (&y, &place))?),
+                };
+                (y, Some(Winners { place, share }))
+            }
+            Self::AvgPool(pool) => (pool.forward::<T>(inputs[0])?, None),
+            Self::Concat => (Tensor::cat(inputs, 1)?, None),
+            Self::GlobalAvgPool => (inputs[0].mean_keepdim((2, 3))?, None),
+        })
+    }
+
+    /// The gradient by each input, from that by the output; `shapes` are the inputs' heights, widths and channels.
+    pub(super) fn backward<T: Real + WithDType>(
+        &self,
+        gradient: &Tensor,
+        winners: Option<&Winners>,
+        shapes: &[[usize; 3]],
+    ) -> Result<Vec<Tensor>> {
+        let [height, width, _] = shapes[0];
+        Ok(match self {
+            Self::MaxPool(pool) => match winners {
+                Some(Winners { place, share: None }) => vec![pool.backward(gradient, place)?],
+                Some(Winners { place, share: Some(share) }) => vec![pool.between::<T>(gradient, place, share)?],
+                None => candle_core::bail!("nobody kept where the largest values were"),
+            },
+            Self::AvgPool(pool) => vec![pool.backward(gradient, [height, width])?],
+            Self::Concat => {
+                let mut from = 0;
+                let mut parts = Vec::with_capacity(shapes.len());
+                for [_, _, channels] in shapes {
+                    parts.push(gradient.narrow(1, from, *channels)?.contiguous()?);
+                    from += channels;
+                }
+                parts
+            }
+            Self::GlobalAvgPool => {
+                let (rows, channels, _, _) = gradient.dims4()?;
+                let share = (gradient / (height * width) as f64)?;
+                vec![share.broadcast_as((rows, channels, height, width))?.contiguous()?]
+            }
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! What a training step is, wherever it runs: a [`Graph`] comes in, steps and the tensors that they read go out.
+//!
+//! `cpu::training` takes a batch through them on our own kernels, `candle::training` on a card.
+
+#[cfg(test)]
+pub(super) mod small;
+pub(super) mod steps;
+
+use super::NnError;
+use super::graph::Graph;
+use super::plan::Parameters;
+use steps::Norm;
+
+/// What is left of the moving mean and variance after a step: the default of Keras.
+pub(super) const MOMENTUM: f64 = 0.99;
+
+/// Which mean and variance batch norm takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// Those of the batch, which the moving ones follow (as Keras 3 has it, the variance biased).
+    Batch,
+    /// The moving ones, which stay as they are.
+    Stored,
+}
+
+/// A loss by an image's place in the batch and its logits: its value, and its derivative by each logit.
+pub type Loss<'a> = dyn Fn(usize, &[f64]) -> (f64, Vec<f64>) + 'a;
+
+/// What a step found, besides gradients.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// `[images, classes]`.
+    pub logits: Vec<f64>,
+    /// The loss of each image.
+    pub losses: Vec<f64>,
+}
+
+/// A parameter before the first step.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    /// As in [`Graph::parameters`].
+    pub(super) name: String,
+    /// As given, or the default.
+    pub(super) values: Vec<f32>,
+    /// False for moving statistics, and for what the source of the weights does not have, which stays what it is.
+    pub(super) is_trained: bool,
+}
+
+/// The graph's parameters, in its order. An error names one that is missing (and has no default) or has another size.
+pub(super) fn start(graph: &Graph, given: &Parameters) -> Result<Vec<Start>, NnError> {
+    let parameter = |parameter: super::graph::Parameter| {
+        let expected = parameter.shape.iter().product();
+        let given = given(&parameter.name);
+        let is_trained = given.is_some() && !parameter.name.contains("/moving_");
+        match (given, parameter.default) {
+            (Some(values), _) if values.len() == expected => Ok(Start { name: parameter.name, values, is_trained }),
+            (None, Some(value)) => Ok(Start { name: parameter.name, values: vec![value; expected], is_trained }),
+            (given, _) => {
+                let given = given.map(|values| values.len());
+                Err(NnError::Parameter { name: parameter.name, expected, given })
+            }
+        }
+    };
+    graph.parameters().into_iter().map(parameter).collect()
+}
+
+/// How many images of `side` px, RGB, there are; an error unless there are some, at most `batch`, and all whole.
+pub(super) fn count(images: usize, side: usize, batch: usize) -> Result<usize, NnError> {
+    let expected = side * side * 3;
+    let count = images / expected;
+    if images.is_multiple_of(expected) && (1..=batch).contains(&count) {
+        Ok(count)
+    } else {
+        Err(NnError::Shape { expected, given: images })
+    }
+}
+
+/// The losses of all images and, `[images, classes]`, their derivatives by the logits.
+pub(super) fn losses(logits: &[f64], images: usize, loss: &Loss) -> (Vec<f64>, Vec<f64>) {
+    let each = logits.chunks_exact(logits.len() / images).enumerate();
+    let (losses, derivatives): (Vec<f64>, Vec<Vec<f64>>) = each.map(|(image, logits)| loss(image, logits)).unzip();
+    (losses, derivatives.concat())
+}
+
+/// What batch norm multiplies by, gamma aside.
+pub(super) fn inverse_deviation(norm: Norm, variance: f64) -> f64 {
+    1.0 / (variance + norm.epsilon).sqrt()
+}
