@@ -10,6 +10,7 @@ mod device;
 pub mod graph;
 pub mod plan;
 pub mod real;
+pub mod steps;
 pub mod topology;
 pub mod training;
 pub mod weights;

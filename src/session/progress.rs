@@ -28,22 +28,34 @@ struct State {
 /// One piece of work; it is under way as long as this lives.
 pub struct Task {
     label: String,
-    total: usize,
-    done: Arc<AtomicUsize>,
+    units: Arc<Units>,
     began: Instant,
+}
+
+/// How much of it there is.
+#[derive(Default)]
+struct Units {
+    done: Arc<AtomicUsize>,
+    /// 0 while unknown.
+    total: AtomicUsize,
 }
 
 /// Ends its task when it is dropped.
 pub struct Ticket {
     reporter: Arc<Reporter>,
     number: u64,
-    done: Arc<AtomicUsize>,
+    units: Arc<Units>,
 }
 
 impl Ticket {
     /// Units done so far; may be counted up from anywhere.
     pub fn done(&self) -> &Arc<AtomicUsize> {
-        &self.done
+        &self.units.done
+    }
+
+    /// There are so many units, as is known now.
+    pub fn expect(&self, total: usize) {
+        self.units.total.store(total, Ordering::Relaxed);
     }
 }
 
@@ -57,14 +69,14 @@ impl Drop for Ticket {
 impl Reporter {
     /// Begins a piece of work of `total` units, 0 if unknown.
     pub fn begin(self: &Arc<Self>, label: impl Into<String>, total: usize) -> Ticket {
-        let done = Arc::new(AtomicUsize::new(0));
-        let task = Task { label: label.into(), total, done: Arc::clone(&done), began: Instant::now() };
+        let units = Arc::new(Units { total: total.into(), ..Units::default() });
+        let task = Task { label: label.into(), units: Arc::clone(&units), began: Instant::now() };
         let mut state = lock(&self.state);
         let number = state.next;
         state.next += 1;
         state.tasks.insert(number, task);
         self.changed.notify_all();
-        Ticket { reporter: Arc::clone(self), number, done }
+        Ticket { reporter: Arc::clone(self), number, units }
     }
 
     /// Ends [`Reporter::run`].
@@ -96,8 +108,8 @@ impl Task {
     fn progress(&self) -> Progress {
         Progress {
             label: self.label.clone(),
-            done: self.done.load(Ordering::Relaxed),
-            total: self.total,
+            done: self.units.done.load(Ordering::Relaxed),
+            total: self.units.total.load(Ordering::Relaxed),
             elapsed: self.began.elapsed(),
         }
     }
@@ -115,7 +127,8 @@ mod tests {
             let (reporter, told) = (Arc::clone(&reporter), Arc::clone(&told));
             move || reporter.run(|progress| lock(&told).push(progress))
         });
-        let ticket = reporter.begin("Map", 256);
+        let ticket = reporter.begin("Map", 0);
+        ticket.expect(40);
         ticket.done().store(5, Ordering::Relaxed);
         std::thread::sleep(INTERVAL * 7 / 2);
         drop(ticket);
@@ -126,6 +139,6 @@ mod tests {
         assert!((3..=6).contains(&told.len()), "about one an interval and one at the end, not {}", told.len());
         assert_eq!(told.iter().filter(|progress| progress.is_empty()).count(), 1);
         assert!(told.last().is_some_and(Vec::is_empty));
-        assert!(told.iter().flatten().all(|one| one.label == "Map" && one.total == 256 && one.done <= 5));
+        assert!(told.iter().flatten().all(|one| one.label == "Map" && one.total == 40 && one.done <= 5));
     }
 }

@@ -127,7 +127,7 @@ impl<'a> Screen<'a> {
                 model.executor(model.rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?
             }
         };
-        let ticket = hub.reporter.begin("Map", request.stop.max_steps);
+        let ticket = hub.reporter.begin("Map", 0);
         let mask: Arc<[bool]> = prepared.input.mask.as_slice().into();
         let map = |attribution: Attribution, finished| Map {
             request,
@@ -140,6 +140,7 @@ impl<'a> Screen<'a> {
         let mut hear = |update: Update| match update {
             Update::Gradients(taken) => ticket.done().store(taken, Ordering::Relaxed),
             Update::Map(attribution) if !shown.cancel.is_cancelled() => {
+                ticket.expect(attribution.next.unwrap_or_default());
                 hub.tell_of(&shown.list, Event::Map(shown.view.case, map(*attribution, false)));
                 hub.set_stage(shown, Stage::Refining);
             }

@@ -78,10 +78,10 @@ fn work(ui: &mut Ui, rect: Rect, model: &Model, palette: &Palette) -> f32 {
 fn how_far(work: &Progress) -> String {
     let seconds = seconds(work.elapsed.as_secs_f64());
     match (work.label.as_str(), work.done, work.total) {
-        (_, _, 0) => seconds,
         ("Map", 0, _) => format!("first gradients, {seconds}"),
         ("Map", 1, _) => format!("1 gradient in {seconds}"),
         ("Map", done, _) => format!("{done} gradients in {seconds}"),
+        (_, _, 0) => seconds,
         (_, done, total) => format!("{done} of {total} in {seconds}"),
     }
 }

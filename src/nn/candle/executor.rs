@@ -13,8 +13,8 @@ use super::cuda::Card;
 use super::layer::{Rows, Winners};
 use super::program::{Frozen, Program, Step, Work};
 use super::share;
-use crate::nn::plan::StepId;
 use crate::nn::real::Real;
+use crate::nn::steps::StepId;
 use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
 
 /// Runs a plan on one of candle's devices, in f32 or f64.

@@ -136,7 +136,7 @@ fn pools_forward_back_and_between(place: &Place) {
         for count_padding in [false, true] {
             let [own, composed] = place.both(|device, card| {
                 let pool = AvgPool::new::<f32>(window, count_padding, [size, output], device, card).unwrap();
-                let back = pool.backward(&tensor([3, 2, output[0], output[1]], 9, device), size).unwrap();
+                let back = pool.backward(&tensor([3, 2, output[0], output[1]], 9, device)).unwrap();
                 (pool.forward::<f32>(&tensor([3, 2, size[0], size[1]], 6, device)).unwrap(), back)
             });
             let off = distance(&own.0, &composed.0).max(distance(&own.1, &composed.1));

@@ -74,14 +74,13 @@ impl Layer {
         winners: Option<&Winners>,
         shapes: &[[usize; 3]],
     ) -> Result<Vec<Tensor>> {
-        let [height, width, _] = shapes[0];
         Ok(match self {
             Self::MaxPool(pool) => match winners {
                 Some(Winners { place, share: None }) => vec![pool.backward(gradient, place)?],
                 Some(Winners { place, share: Some(share) }) => vec![pool.between::<T>(gradient, place, share)?],
                 None => candle_core::bail!("nobody kept where the largest values were"),
             },
-            Self::AvgPool(pool) => vec![pool.backward(gradient, [height, width])?],
+            Self::AvgPool(pool) => vec![pool.backward(gradient)?],
             Self::Concat => {
                 let mut from = 0;
                 let mut parts = Vec::with_capacity(shapes.len());
@@ -92,7 +91,7 @@ impl Layer {
                 parts
             }
             Self::GlobalAvgPool => {
-                let (rows, channels, _, _) = gradient.dims4()?;
+                let ((rows, channels, _, _), [height, width, _]) = (gradient.dims4()?, shapes[0]);
                 let share = (gradient / (height * width) as f64)?;
                 vec![share.broadcast_as((rows, channels, height, width))?.contiguous()?]
             }

@@ -12,29 +12,27 @@ use crate::nn::real::Real;
 /// A max pool.
 #[derive(Debug)]
 pub(super) struct MaxPool {
-    window: Window,
-    /// Height and width of what goes in and of what comes out.
-    input: [usize; 2],
-    output: [usize; 2],
-    own: Option<Pool>,
+    pool: Pool,
+    card: Option<&'static dyn Card>,
 }
 
 impl MaxPool {
-    pub(super) fn new(window: Window, [input, output]: [[usize; 2]; 2], card: Option<&'static dyn Card>) -> Self {
-        let own = card.map(|card| Pool { window, input, output, count_padding: false, card });
-        Self { window, input, output, own }
+    /// `sizes` are height and width of what goes in and of what comes out.
+    pub(super) fn new(window: Window, sizes: [[usize; 2]; 2], card: Option<&'static dyn Card>) -> Self {
+        Self { pool: Pool { window, sizes, count_padding: false }, card }
     }
 
     /// The largest value of each window and which of the window's values it is (the first, if several are equal).
     pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        if let Some(own) = &self.own {
+        if let Some(own) = self.pool.on(self.card) {
             return own.max(x);
         }
-        let x = surround(x, self.window.padding, T::LEAST)?;
-        let mut best = at(&x, self.window, self.output, 0)?;
+        let Pool { window, sizes: [_, output], .. } = self.pool;
+        let x = surround(x, window.padding, T::LEAST)?;
+        let mut best = at(&x, window, output, 0)?;
         let mut place = Tensor::zeros(best.shape(), DType::U8, x.device())?;
-        for index in 1..self.window.kernel[0] * self.window.kernel[1] {
-            let candidate = at(&x, self.window, self.output, index)?;
+        for index in 1..window.kernel[0] * window.kernel[1] {
+            let candidate = at(&x, window, output, index)?;
             let better = candidate.gt(&best)?;
             best = better.where_cond(&candidate, &best)?;
             let here = Tensor::full(index as u8, place.shape(), x.device())?;
@@ -46,10 +44,10 @@ impl MaxPool {
     /// How a maximum's slope between each row and the next is shared between the winners at both: the share of the first, as
     /// `share` keeps it. On a straight line from one to the other the lead changes where the first one's is used up.
     pub(super) fn shares<T: Real + WithDType>(&self, x: &Tensor, (best, place): (&Tensor, &Tensor)) -> Result<Tensor> {
-        if let Some(own) = &self.own {
+        if let Some(own) = self.pool.on(self.card) {
             return own.max_between(x, place);
         }
-        let (window, output) = (self.window, self.output);
+        let Pool { window, sizes: [_, output], .. } = self.pool;
         let x = surround(x, window.padding, T::LEAST)?;
         let ([x, then], [best, best_then], [first, second]) = (ends(&x)?, ends(best)?, ends(place)?);
         let (before, after) =
@@ -59,11 +57,11 @@ impl MaxPool {
 
     /// The gradient by the input.
     pub(super) fn backward(&self, gradient: &Tensor, place: &Tensor) -> Result<Tensor> {
-        if let Some(own) = &self.own {
+        if let Some(own) = self.pool.on(self.card) {
             return own.back(gradient, Some(place), None);
         }
         let nought = gradient.zeros_like()?;
-        gather(gradient, self.window, self.input, |index| place.eq(index)?.where_cond(gradient, &nought))
+        gather(gradient, self.pool, |index| place.eq(index)?.where_cond(gradient, &nought))
     }
 
     /// The gradient by the input between each row and the next, whose winners share it.
@@ -73,14 +71,14 @@ impl MaxPool {
         place: &Tensor,
         share: &Tensor,
     ) -> Result<Tensor> {
-        if let Some(own) = &self.own {
+        if let Some(own) = self.pool.on(self.card) {
             return own.back(gradient, Some(place), Some(share));
         }
         let nought = gradient.zeros_like()?;
         let early = (gradient * share::read::<T>(share)?)?;
         let late = (gradient - &early)?;
         let [first, second] = ends(place)?;
-        gather(gradient, self.window, self.input, |index| {
+        gather(gradient, self.pool, |index| {
             first.eq(index)?.where_cond(&early, &nought)? + second.eq(index)?.where_cond(&late, &nought)?
         })
     }
@@ -95,8 +93,9 @@ fn seen(x: &Tensor, place: &Tensor, window: Window, output: [usize; 2]) -> Resul
     Ok(value)
 }
 
-/// What each place of an input of `size` gets from all windows that see it; `part` says what a window gives to its place `index`.
-fn gather(gradient: &Tensor, window: Window, size: [usize; 2], part: impl Fn(u8) -> Result<Tensor>) -> Result<Tensor> {
+/// What each place of an input gets from all windows that see it; `part` says what a window gives to its place `index`.
+fn gather(gradient: &Tensor, pool: Pool, part: impl Fn(u8) -> Result<Tensor>) -> Result<Tensor> {
+    let Pool { window, sizes: [size, _], .. } = pool;
     let mut sum: Option<Tensor> = None;
     for index in 0..window.kernel[0] * window.kernel[1] {
         let here = part(index as u8)?;
@@ -116,10 +115,10 @@ fn gather(gradient: &Tensor, window: Window, size: [usize; 2], part: impl Fn(u8)
 /// An average pool with the factor of each output: one over the number of values that count.
 #[derive(Debug)]
 pub(super) struct AvgPool {
-    window: Window,
+    pool: Pool,
     /// `[1, 1, height, width]` of the output.
     factor: Tensor,
-    own: Option<Pool>,
+    card: Option<&'static dyn Card>,
 }
 
 impl AvgPool {
@@ -140,36 +139,37 @@ impl AvgPool {
             .map(|(y, x)| <T as Real>::from_f64(1.0 / (counted(0, y) * counted(1, x)) as f64))
             .collect();
         let factor = Tensor::from_vec(factors, (1, 1, output[0], output[1]), device)?;
-        let own = card.map(|card| Pool { window, input: size, output, count_padding, card });
-        Ok(Self { window, factor, own })
+        Ok(Self { pool: Pool { window, sizes: [size, output], count_padding }, factor, card })
     }
 
     /// The mean of each window: sums along one axis, then along the other.
     pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
-        if let Some(own) = &self.own {
+        if let Some(own) = self.pool.on(self.card) {
             return own.average(x);
         }
-        let mut sum = surround(x, self.window.padding, T::ZERO)?;
+        let Window { kernel, stride, padding } = self.pool.window;
+        let mut sum = surround(x, padding, T::ZERO)?;
         for (i, axis) in AXES.into_iter().enumerate() {
             let count = self.factor.dim(axis)?;
-            let parts = (0..self.window.kernel[i]).map(|from| every(&sum, axis, from, count, self.window.stride));
+            let parts = (0..kernel[i]).map(|from| every(&sum, axis, from, count, stride));
             sum = add_all(parts)?;
         }
         sum.broadcast_mul(&self.factor)
     }
 
-    /// The gradient by an input of `size`.
-    pub(super) fn backward(&self, gradient: &Tensor, size: [usize; 2]) -> Result<Tensor> {
-        if let Some(own) = &self.own {
+    /// The gradient by the input.
+    pub(super) fn backward(&self, gradient: &Tensor) -> Result<Tensor> {
+        if let Some(own) = self.pool.on(self.card) {
             return own.back(gradient, None, None);
         }
+        let Pool { window, sizes: [size, _], .. } = self.pool;
         let mut sum = gradient.broadcast_mul(&self.factor)?;
         for (i, axis) in AXES.into_iter().enumerate() {
-            let gradient = spread(&sum, axis, self.window.stride)?;
-            let length = padded(self.window, size)[i];
-            sum = add_all((0..self.window.kernel[i]).map(|from| place(&gradient, axis, from, length)))?;
+            let gradient = spread(&sum, axis, window.stride)?;
+            let length = padded(window, size)[i];
+            sum = add_all((0..window.kernel[i]).map(|from| place(&gradient, axis, from, length)))?;
         }
-        without_edges(&sum, self.window.padding, size)
+        without_edges(&sum, window.padding, size)
     }
 }
 

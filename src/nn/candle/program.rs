@@ -7,8 +7,9 @@ use super::cuda::{self, Card};
 use super::layer::Layer;
 use super::pool::MaxPool;
 use crate::nn::graph::Affine;
-use crate::nn::plan::{self, Operation, Plan, StepId};
+use crate::nn::plan::{self, Operation, Plan};
 use crate::nn::real::Real;
+use crate::nn::steps::StepId;
 
 /// The steps of a plan on a device, shared by all executors.
 #[derive(Debug)]

@@ -20,8 +20,9 @@ use super::parallel::{Spares, Threads, at_least};
 use super::pool;
 use super::turned::Turned;
 use crate::nn::graph::Affine;
-use crate::nn::plan::{Convolution, Operation, Plan, Step, StepId};
+use crate::nn::plan::{Convolution, Operation, Plan, Step};
 use crate::nn::real::Real;
+use crate::nn::steps::StepId;
 use crate::nn::{Interrupt, NnError};
 
 /// A plan with its layout and its convolutions, ready to run: what executors share.

@@ -7,61 +7,7 @@
 
 use super::lanes::MASK;
 use crate::nn::NnError;
-use crate::nn::plan::{Convolution, Operation, Step, StepId};
-
-/// What placing asks of a step.
-pub trait Linked {
-    fn name(&self) -> &str;
-    /// The values it is computed from, the residual not among them.
-    fn inputs(&self) -> &[StepId];
-    fn shape(&self) -> [usize; 3];
-    fn kind(&self) -> Kind;
-
-    /// What is added to a convolution.
-    fn residual(&self) -> Option<StepId> {
-        match self.kind() {
-            Kind::Convolution { residual, .. } => residual,
-            Kind::Concat | Kind::Other => None,
-        }
-    }
-}
-
-/// A step as placing sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Its inputs lie side by side in its value.
-    Concat,
-    /// It may add another value, and may end with a ReLU.
-    Convolution {
-        residual: Option<StepId>,
-        relu: bool,
-    },
-    Other,
-}
-
-impl<T> Linked for Step<T> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn inputs(&self) -> &[StepId] {
-        &self.inputs
-    }
-
-    fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    fn kind(&self) -> Kind {
-        match &self.operation {
-            Operation::Concat => Kind::Concat,
-            Operation::Convolution(Convolution { residual, relu, .. }) => {
-                Kind::Convolution { residual: *residual, relu: *relu }
-            }
-            _ => Kind::Other,
-        }
-    }
-}
+use crate::nn::steps::{Fused, Operation, Step, StepId};
 
 /// Where a value lies: `height x width` pixels of `channels`, `stride` apart, from `offset` on.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +78,7 @@ pub struct Layout {
 impl Layout {
     /// Places values and gradients that are not kept longer than they are read; an error names a step whose value is both a
     /// part of a concatenation and read alone.
-    pub fn new(steps: &[impl Linked]) -> Result<Self, NnError> {
+    pub fn new(steps: &[Step<impl Fused>]) -> Result<Self, NnError> {
         let roots = Roots::new(steps)?;
         let mut slots = Slots::default();
         let forward = place_values(steps, &roots, &mut slots);
@@ -141,7 +87,7 @@ impl Layout {
     }
 
     /// The same where every value is kept until the end.
-    pub fn keeping(steps: &[impl Linked]) -> Result<Self, NnError> {
+    pub fn keeping(steps: &[Step<impl Fused>]) -> Result<Self, NnError> {
         let roots = Roots::new(steps)?;
         let mut slots = Slots::default();
         // What is only a part of another's image needs no memory of its own.
@@ -151,13 +97,13 @@ impl Layout {
         Ok(Self::with_gradients(steps, &roots, &forward, slots))
     }
 
-    fn with_gradients(steps: &[impl Linked], roots: &Roots, forward: &[(usize, bool)], mut slots: Slots) -> Self {
+    fn with_gradients(steps: &[Step<impl Fused>], roots: &Roots, forward: &[(usize, bool)], mut slots: Slots) -> Self {
         let backward = place_gradients(steps, roots, &mut slots);
         let completing: Vec<Option<StepId>> = (0..steps.len()).map(|id| completing(steps, roots, id)).collect();
         let view = |step: StepId, slot: usize| {
-            let [height, width, channels] = steps[step].shape();
+            let [height, width, channels] = steps[step].shape;
             let (root, offset) = roots.of[step];
-            View { slot, offset, stride: steps[root].shape()[2], size: [height, width], channels }
+            View { slot, offset, stride: steps[root].shape[2], size: [height, width], channels }
         };
         let steps = (0..steps.len())
             .map(|step| {
@@ -170,7 +116,7 @@ impl Layout {
                     accumulate: gradient.accumulate,
                     residual: gradient.residual,
                     gate: gate(steps, roots, step, completing[root].is_some()),
-                    completes: steps[step].inputs().first().is_some_and(|&input| completing[input] == Some(step)),
+                    completes: steps[step].inputs.first().is_some_and(|&input| completing[input] == Some(step)),
                 }
             })
             .collect();
@@ -191,53 +137,53 @@ struct Roots {
 }
 
 impl Roots {
-    fn new(steps: &[impl Linked]) -> Result<Self, NnError> {
+    fn new(steps: &[Step<impl Fused>]) -> Result<Self, NnError> {
         let count = steps.len();
         let mut of: Vec<(StepId, usize)> = (0..count).map(|step| (step, 0)).collect();
         for (id, step) in steps.iter().enumerate().rev() {
-            if step.kind() != Kind::Concat {
+            if !step.is_concat() {
                 continue;
             }
             let (root, mut channel) = of[id];
-            for &input in step.inputs() {
+            for &input in &step.inputs {
                 if of[input].0 != input {
-                    return Err(NnError::Unfusable { layer: steps[input].name().into() });
+                    return Err(NnError::Unfusable { layer: steps[input].name.clone() });
                 }
                 of[input] = (root, channel);
-                channel += steps[input].shape()[2];
+                channel += steps[input].shape[2];
             }
         }
         let (mut first, mut last): (Vec<StepId>, _) = ((0..count).collect(), vec![count; count]);
         for (id, step) in steps.iter().enumerate() {
             let root = of[id].0;
             first[root] = first[root].min(id);
-            if step.kind() == Kind::Concat {
+            if step.is_concat() {
                 continue;
             }
             for input in reads(step) {
                 if of[input].0 != input {
-                    return Err(NnError::Unfusable { layer: steps[input].name().into() });
+                    return Err(NnError::Unfusable { layer: steps[input].name.clone() });
                 }
                 last[input] = id;
             }
         }
-        let length = steps.iter().map(|step| step.shape().iter().product()).collect();
+        let length = steps.iter().map(|step| step.shape.iter().product()).collect();
         Ok(Self { of, first, last, length })
     }
 }
 
 /// The values a step reads, its residual included.
-fn reads(step: &impl Linked) -> impl Iterator<Item = StepId> {
-    step.inputs().iter().copied().chain(step.residual())
+fn reads(step: &Step<impl Fused>) -> impl Iterator<Item = StepId> {
+    step.inputs.iter().copied().chain(step.residual())
 }
 
 /// Where the bits of a step's ReLU lie: side by side in a concatenation, if every part begins with a whole byte.
-fn gate(steps: &[impl Linked], roots: &Roots, id: StepId, passed: bool) -> GatePlace {
+fn gate(steps: &[Step<impl Fused>], roots: &Roots, id: StepId, passed: bool) -> GatePlace {
     let (root, channel) = roots.of[id];
     if together(roots, root) {
-        GatePlace { holder: root, channel, channels: steps[root].shape()[2], passed }
+        GatePlace { holder: root, channel, channels: steps[root].shape[2], passed }
     } else {
-        GatePlace { holder: id, channel: 0, channels: steps[id].shape()[2], passed }
+        GatePlace { holder: id, channel: 0, channels: steps[id].shape[2], passed }
     }
 }
 
@@ -247,16 +193,14 @@ fn together(roots: &Roots, root: StepId) -> bool {
 
 /// The convolution after whose turn, on the way back, the gradient of image `root` is complete and can go through the ReLUs
 /// that it came out of: the image's first reader, if there is a ReLU and its bits lie together.
-fn completing(steps: &[impl Linked], roots: &Roots, root: StepId) -> Option<StepId> {
+fn completing(steps: &[Step<impl Fused>], roots: &Roots, root: StepId) -> Option<StepId> {
     let parts = roots.of.iter().zip(steps).filter(|((of, _), _)| *of == root);
-    if !parts.into_iter().any(|(_, step)| matches!(step.kind(), Kind::Convolution { relu: true, .. }))
-        || !together(roots, root)
-    {
+    if !parts.into_iter().any(|(_, step)| step.has_relu()) || !together(roots, root) {
         return None;
     }
-    let first = steps.iter().position(|step| step.kind() != Kind::Concat && reads(step).any(|read| read == root))?;
-    let is_input = steps[first].inputs().first() == Some(&root);
-    (is_input && matches!(steps[first].kind(), Kind::Convolution { .. })).then_some(first)
+    let first = steps.iter().position(|step| !step.is_concat() && reads(step).any(|read| read == root))?;
+    let is_input = steps[first].inputs.first() == Some(&root);
+    (is_input && matches!(steps[first].operation, Operation::Convolution(_))).then_some(first)
 }
 
 /// Slots while steps are walked through.
@@ -287,14 +231,14 @@ impl Slots {
 }
 
 /// For each step the slot of its image and whether it is that of its residual.
-fn place_values(steps: &[impl Linked], roots: &Roots, slots: &mut Slots) -> Vec<(usize, bool)> {
+fn place_values(steps: &[Step<impl Fused>], roots: &Roots, slots: &mut Slots) -> Vec<(usize, bool)> {
     let mut placed: Vec<Option<usize>> = vec![None; steps.len()];
     let mut in_place = vec![false; steps.len()];
     for (id, step) in steps.iter().enumerate() {
         let root = roots.of[id].0;
         if placed[root].is_none() {
             let shortcut = step.residual().filter(|&shortcut| {
-                roots.of[id].0 == id && roots.last[shortcut] == id && !step.inputs().contains(&shortcut)
+                roots.of[id].0 == id && roots.last[shortcut] == id && !step.inputs.contains(&shortcut)
             });
             in_place[id] = shortcut.is_some();
             let slot = match shortcut.and_then(|shortcut| placed[shortcut]) {
@@ -323,16 +267,16 @@ struct GradientPlace {
     residual: ResidualGradient,
 }
 
-fn place_gradients(steps: &[impl Linked], roots: &Roots, slots: &mut Slots) -> Vec<GradientPlace> {
+fn place_gradients(steps: &[Step<impl Fused>], roots: &Roots, slots: &mut Slots) -> Vec<GradientPlace> {
     let mut placed: Vec<Option<usize>> = vec![None; steps.len()];
     let mut found: Vec<GradientPlace> = Vec::new();
     for (id, step) in steps.iter().enumerate().rev() {
         let root = roots.of[id].0;
         let own = *placed[root].get_or_insert_with(|| slots.take(roots.length[root]));
         let mut place = GradientPlace { slot: 0, accumulate: false, residual: ResidualGradient::Added };
-        if step.kind() != Kind::Concat {
+        if !step.is_concat() {
             if let Some(shortcut) = step.residual().filter(|&shortcut| placed[shortcut].is_none()) {
-                if root == id && !step.inputs().contains(&shortcut) {
+                if root == id && !step.inputs.contains(&shortcut) {
                     slots.holders[own] += 1;
                     placed[shortcut] = Some(own);
                     place.residual = ResidualGradient::Aliased;
@@ -341,7 +285,7 @@ fn place_gradients(steps: &[impl Linked], roots: &Roots, slots: &mut Slots) -> V
                     place.residual = ResidualGradient::Copied;
                 }
             }
-            for &input in step.inputs() {
+            for &input in &step.inputs {
                 place.accumulate = placed[input].is_some();
                 placed[input].get_or_insert_with(|| slots.take(roots.length[input]));
             }

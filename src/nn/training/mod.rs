@@ -1,15 +1,14 @@
-//! What a training step is, wherever it runs: a [`Graph`] comes in, steps and the tensors that they read go out.
+//! What a training step is, wherever it runs: the tensors it begins with, the statistics it takes, the loss it is given.
 //!
-//! `cpu::training` takes a batch through them on our own kernels, `candle::training` on a card.
+//! `cpu::training` takes a batch through a network and back on our own kernels, `candle::training` on a card.
 
 #[cfg(test)]
 pub(super) mod small;
-pub(super) mod steps;
 
 use super::NnError;
 use super::graph::Graph;
 use super::plan::Parameters;
-use steps::Norm;
+use super::steps::Norm;
 
 /// What is left of the moving mean and variance after a step: the default of Keras.
 pub(super) const MOMENTUM: f64 = 0.99;

@@ -9,16 +9,27 @@ use crate::nn::graph::Window;
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Pool {
     pub(in super::super) window: Window,
-    /// Height and width of what goes in.
-    pub(in super::super) input: [usize; 2],
-    /// Height and width of what comes out.
-    pub(in super::super) output: [usize; 2],
+    /// Height and width of what goes in and of what comes out.
+    pub(in super::super) sizes: [[usize; 2]; 2],
     /// Whether padding counts among the values that are averaged.
     pub(in super::super) count_padding: bool,
-    pub(in super::super) card: &'static dyn Card,
+}
+
+/// The same on a card.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct OwnPool<'a> {
+    pool: &'a Pool,
+    card: &'a dyn Card,
 }
 
 impl Pool {
+    /// Kernels for it, where there is a card.
+    pub(in super::super) fn on<'a>(&'a self, card: Option<&'a dyn Card>) -> Option<OwnPool<'a>> {
+        card.map(|card| OwnPool { pool: self, card })
+    }
+}
+
+impl OwnPool<'_> {
     /// The largest value of each window and, in bytes, its place.
     pub(in super::super) fn max(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let x = &x.contiguous()?;
@@ -49,7 +60,7 @@ impl Pool {
         shares: Option<&Tensor>,
     ) -> Result<Tensor> {
         let (rows, channels) = (gradient.dim(0)?, gradient.dim(1)?);
-        let [height, width] = self.input;
+        let [height, width] = self.pool.sizes[0];
         let shape: Shape = (rows, channels, height, width).into();
         let operands =
             [Operand::Read(&gradient.contiguous()?), places.into(), shares.into(), Operand::Written, Operand::Nothing];
@@ -70,7 +81,8 @@ impl Pool {
             _ => (Operand::Written, Operand::Nothing),
         };
         let operands = [Operand::Read(x), places.into(), shares.into(), values, bytes];
-        self.call(kernel, &operands, [all, channels], ((rows, channels, self.output[0], self.output[1]).into(), dtype))
+        let [_, [height, width]] = self.pool.sizes;
+        self.call(kernel, &operands, [all, channels], ((rows, channels, height, width).into(), dtype))
     }
 
     fn call(
@@ -80,7 +92,8 @@ impl Pool {
         [rows, channels]: [usize; 2],
         output: (Shape, DType),
     ) -> Result<Tensor> {
-        let Window { kernel: size, stride, padding } = self.window;
+        let &Pool { window: Window { kernel: size, stride, padding }, sizes: [input, output_size], count_padding } =
+            self.pool;
         self.card.run(&Call {
             kernel,
             blocks: blocks(output.0.elem_count()),
@@ -88,16 +101,16 @@ impl Pool {
             numbers: &[
                 rows,
                 channels,
-                self.input[0],
-                self.input[1],
-                self.output[0],
-                self.output[1],
+                input[0],
+                input[1],
+                output_size[0],
+                output_size[1],
                 size[0],
                 size[1],
                 stride,
                 padding.top,
                 padding.left,
-                usize::from(self.count_padding),
+                usize::from(count_padding),
             ],
             output,
         })

@@ -22,9 +22,9 @@ use super::pool::MaxPool;
 use super::program::{Preprocess, Step, Work};
 use crate::nn::NnError;
 use crate::nn::graph::Graph;
-use crate::nn::plan::{Parameters, StepId};
+use crate::nn::plan::Parameters;
 use crate::nn::real::Real;
-use crate::nn::training::steps::{self, Operation};
+use crate::nn::steps::{self, Operation, StepId};
 use crate::nn::training::{self, Loss, Outcome, Statistics};
 
 /// A parameter of the network on the device.
@@ -105,7 +105,7 @@ impl<T: Real + WithDType> CandleTrainer<T> {
         device: &Device,
         card: Option<&'static dyn Card>,
     ) -> std::result::Result<Self, NnError> {
-        let steps = steps::steps(graph)?;
+        let steps = steps::steps(graph)?.steps;
         let start = training::start(graph, given)?;
         let parameter = |start: training::Start| -> Result<Parameter> {
             let values = start.values.into_iter().map(|value| <T as Real>::from_f64(f64::from(value)));
@@ -210,7 +210,11 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn step<T: Real + WithDType>(&self, steps: &[steps::Step], id: StepId) -> Result<Step<Layered>> {
+    fn step<T: Real + WithDType>(
+        &self,
+        steps: &[steps::Step<steps::Convolution>],
+        id: StepId,
+    ) -> Result<Step<Layered>> {
         let &Self { device, card, statistics } = self;
         let step = &steps[id];
         let size = |id: StepId| [steps[id].shape[0], steps[id].shape[1]];

@@ -22,15 +22,17 @@ use rayon::prelude::*;
 use super::images::LINE;
 use super::instruction_set::InstructionSet;
 use super::kernel::{Backward, Buffers, Forward, WeightGradient, mask_bytes};
-use super::layout::{Kind, Layout, Linked};
+use super::layout::Layout;
 use super::parallel::Spares;
 use super::turned::Turned;
 use crate::nn::NnError;
 use crate::nn::graph::Graph;
-use crate::nn::plan::{self, Parameters, StepId};
+use crate::nn::plan::{self, Parameters};
 use crate::nn::real::Real;
-use crate::nn::training::steps::{self, Convolution, Operation, Step, TensorId};
+use crate::nn::steps::{self, Convolution, Operation, TensorId};
 use crate::nn::training::{self, Loss, Outcome, Start, Statistics};
+
+type Step = steps::Step<Convolution>;
 
 /// A parameter of the network.
 #[derive(Clone, Debug)]
@@ -103,7 +105,7 @@ impl<T: Real> Trainer<T> {
         batch: usize,
         statistics: Statistics,
     ) -> Result<Self, NnError> {
-        let steps = steps::steps(graph)?;
+        let steps = steps::steps(graph)?.steps;
         let layout = Layout::keeping(&steps)?;
         let tensors = training::start(graph, parameters)?.into_iter().map(Tensor::of).collect::<Vec<_>>();
         let batch = batch.max(1);
@@ -177,28 +179,6 @@ impl<T: Real> Layer<T> {
             no_bias,
             spare: Vec::new(),
         })
-    }
-}
-
-impl Linked for Step {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn inputs(&self) -> &[StepId] {
-        &self.inputs
-    }
-
-    fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    fn kind(&self) -> Kind {
-        match self.operation {
-            Operation::Concat => Kind::Concat,
-            Operation::Convolution(Convolution { residual, relu, .. }) => Kind::Convolution { residual, relu },
-            _ => Kind::Other,
-        }
     }
 }
 

@@ -9,9 +9,8 @@ use crate::nn::cpu::kernel::{Relu, Residual, Source, Target};
 use crate::nn::cpu::layout::ResidualGradient;
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
-use crate::nn::plan::StepId;
 use crate::nn::real::Real;
-use crate::nn::training::steps::{Convolution, Operation};
+use crate::nn::steps::{Convolution, Operation, StepId};
 use crate::nn::training::{MOMENTUM, Statistics, inverse_deviation};
 
 impl<T: Real> Trainer<T> {
