@@ -23,6 +23,11 @@ impl Spread {
         Some(Self { min, median: 0.5 * (below + above), max })
     }
 
+    /// `1.0 / 2.5 / 3.0`, with so many digits behind the point.
+    pub fn words(self, digits: usize) -> String {
+        format!("{:.digits$} / {:.digits$} / {:.digits$}", self.min, self.median, self.max)
+    }
+
     /// Every value times `factor`, which is positive.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::beside::Precision;
+use super::goals::Goal;
 use super::maps::{CaseRow, MapRun};
 use super::report::Report;
 use super::speed::{Pass, SpeedRow};
@@ -152,9 +153,10 @@ fn closeness(report: &Report) -> String {
     let mut text = format!(
         "\n### Time until a map is close enough\n\nRelative L2 from a reference of {} midpoints, summed in f64. DiaRet refines and \
         stops at the first map that is close enough; the other program, which cannot know when to stop, is given the fewest steps that \
-        are close enough{}. Photographs: those that reached it, DiaRet's and the other's, of all.\n\n\
-        | network | question | closeness | photographs | DiaRet gradients | DiaRet s | completeness error | other steps | other s | completeness error | ratio |\n\
-        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        are close enough{}. As if known: DiaRet given the fewest intervals that are close enough, too. Photographs: those that reached it, \
+        DiaRet's and the other's, of all.\n\n\
+        | network | question | closeness | photographs | DiaRet gradients | DiaRet s | completeness error | other steps | other s | completeness error | ratio | as if known | s | ratio |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         report.reference_steps,
         if report.quick { " (a quick run does not look for them)" } else { "" }
     );
@@ -163,8 +165,10 @@ fn closeness(report: &Report) -> String {
             let goals: Vec<_> = rows.iter().filter_map(|row| row.goals.get(index)).collect();
             let ours: Vec<&MapRun> = goals.iter().filter_map(|goal| goal.ours.as_ref()).collect();
             let other: Vec<&MapRun> = goals.iter().filter_map(|goal| goal.other.as_ref()).collect();
-            let pairs =
-                goals.iter().filter_map(|goal| Some(goal.other.as_ref()?.seconds / goal.ours.as_ref()?.seconds));
+            let known: Vec<&MapRun> = goals.iter().filter_map(|goal| goal.as_if_known.as_ref()).collect();
+            let pairs = |ours: fn(&Goal) -> Option<&MapRun>| {
+                Spread::of(goals.iter().filter_map(|goal| Some(goal.other.as_ref()?.seconds / ours(goal)?.seconds)))
+            };
             let limits = Spread::of(goals.iter().map(|goal| goal.limit));
             let closeness = match limits {
                 Some(limits) if goals[0].of_default => format!("as 50 steps: {}", percent(limits)),
@@ -182,7 +186,10 @@ fn closeness(report: &Report) -> String {
                 cell(of(&other, |run| run.gradients as f64), whole),
                 cell(of(&other, |run| run.seconds), spread),
                 cell(of(&other, |run| run.completeness_error), percent),
-                cell(Spread::of(pairs), spread),
+                cell(pairs(|goal| goal.ours.as_ref()), spread),
+                cell(of(&known, |run| run.gradients as f64), whole),
+                cell(of(&known, |run| run.seconds), spread),
+                cell(pairs(|goal| goal.as_if_known.as_ref()), spread),
             ];
             line(&mut text, &cells);
         }
@@ -268,12 +275,11 @@ fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
 
 /// Three figures, each with about three digits.
 fn spread(of: Spread) -> String {
-    let digits = usize::from(of.max < 10.0) + usize::from(of.max < 100.0);
-    format!("{:.digits$} / {:.digits$} / {:.digits$}", of.min, of.median, of.max)
+    of.words(usize::from(of.max < 10.0) + usize::from(of.max < 100.0))
 }
 
 fn whole(of: Spread) -> String {
-    format!("{:.0} / {:.0} / {:.0}", of.min, of.median, of.max)
+    of.words(0)
 }
 
 fn percent(of: Spread) -> String {

@@ -295,11 +295,11 @@ fn print(rows: &[Row]) -> anyhow::Result<()> {
             let pairs = pairs(rows, network, way);
             let percent = |figure: &dyn Fn(&[&Row; 2]) -> f64| {
                 let spread = Spread::of(pairs.iter().map(figure)).map(|spread| spread.times(100.0));
-                spread.map_or_else(String::new, |s| format!("{:.2} / {:.2} / {:.2} %", s.min, s.median, s.max))
+                spread.map_or_else(String::new, |spread| format!("{} %", spread.words(2)))
             };
             let gradients = |goal| {
                 let spread = Spread::of(pairs.iter().map(|pair| needed(pair.map(|row| row.distance), goal)));
-                spread.map_or_else(String::new, |s| format!("{:.0} / {:.0} / {:.0}", s.min, s.median, s.max))
+                spread.map_or_else(String::new, |spread| spread.words(0))
             };
             writeln!(
                 sink,

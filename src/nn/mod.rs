@@ -166,6 +166,8 @@ pub trait Model: Send + Sync {
     fn precision(&self) -> &'static str;
     /// How many points of a path it takes at once best; whoever waits for a map hears of them when they are done.
     fn rows_at_once(&self) -> usize;
+    /// How many images, each on its own, it takes at once best; none of them changes what another gives.
+    fn images_at_once(&self) -> usize;
     /// An executor for batches of `rows`.
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError>;
     /// Frees what only gradients need: the next one makes it anew.

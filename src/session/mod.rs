@@ -24,6 +24,7 @@ mod prepare;
 mod progress;
 mod screen;
 mod thumbnail;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -112,32 +112,46 @@ impl Networks {
         }
     }
 
-    /// One network's word on one image (`[side, side, 3]`); images are taken one by one, so that a grade never depends on
-    /// what else is graded beside it.
-    pub fn verdict(&self, network: Network, image: &[f32]) -> Verdict {
-        self.grade(network, image).map_or_else(|unavailable| Verdict::Unavailable { unavailable }, Verdict::Graded)
+    /// How many images they grade at once best; none of them changes what another gets.
+    pub fn images_at_once(&self) -> usize {
+        let models = self.ready().into_iter().filter_map(|network| self.model(network).ok());
+        models.map(|model| model.images_at_once()).max().unwrap_or(1)
     }
 
-    fn grade(&self, network: Network, image: &[f32]) -> Result<NetworkGrade, String> {
+    /// One network's word on one image (`[side, side, 3]`), which does not depend on what else is graded beside it.
+    pub fn verdict(&self, network: Network, image: &[f32]) -> Verdict {
+        let unavailable = || Verdict::Unavailable { unavailable: "it gave no grade".to_owned() };
+        self.verdicts(network, &[image]).pop().unwrap_or_else(unavailable)
+    }
+
+    /// One network's word on each of some images.
+    pub fn verdicts(&self, network: Network, images: &[&[f32]]) -> Vec<Verdict> {
+        match self.grade(network, images) {
+            Ok(grades) => grades.into_iter().map(Verdict::Graded).collect(),
+            Err(unavailable) => vec![Verdict::Unavailable { unavailable }; images.len()],
+        }
+    }
+
+    fn grade(&self, network: Network, images: &[&[f32]]) -> Result<Vec<NetworkGrade>, String> {
         let mut executor = self.executor(network)?;
-        let logits = executor.logits(image).map_err(|error| error.to_string())?;
+        let logits = executor.logits(&images.concat()).map_err(|error| error.to_string())?;
         if let Some(Slot::Ready(ready)) = lock(&self.slots).get_mut(&network) {
             ready.idle.push(executor);
         }
-        if logits.len() != 5 || !logits.iter().all(|logit| logit.is_finite()) {
+        if logits.len() != 5 * images.len() || !logits.iter().all(|logit| logit.is_finite()) {
             return Err(format!("it gave {} logits that make no grade", logits.len()));
         }
-        Ok(NetworkGrade::from_logits(&logits))
+        Ok(logits.chunks_exact(5).map(NetworkGrade::from_logits).collect())
     }
 
-    /// An executor for one image: one that waits, else a new one.
+    /// An executor for as many images as are graded at once: one that waits, else a new one.
     fn executor(&self, network: Network) -> Result<Box<dyn Executor>, String> {
         let model = self.model(network)?;
         let idle = match lock(&self.slots).get_mut(&network) {
             Some(Slot::Ready(ready)) => ready.idle.pop(),
             _ => None,
         };
-        idle.map_or_else(|| model.executor(1).map_err(|error| error.to_string()), Ok)
+        idle.map_or_else(|| model.executor(model.images_at_once()).map_err(|error| error.to_string()), Ok)
     }
 }
 

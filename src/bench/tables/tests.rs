@@ -29,9 +29,11 @@ fn case(photograph: &str, ours: f64, other: f64) -> CaseRow {
         of_default: true,
         limit: 0.025,
         ours: Some(map(33, ours / 2.0, 0.024)),
+        as_if_known: Some(map(16, ours / 5.0, 0.023)),
         other: Some(map(50, other, 0.025)),
     };
-    let fine = Goal { of_default: false, limit: 0.005, ours: Some(map(257, 5.0 * ours, 0.004)), other: None };
+    let finer = Some(map(257, 5.0 * ours, 0.004));
+    let fine = Goal { of_default: false, limit: 0.005, ours: finer, as_if_known: None, other: None };
     CaseRow {
         case: Case {
             photograph: photograph.to_owned(),
@@ -136,7 +138,7 @@ fn photographs_are_gathered_by_network_and_question() {
     );
     let default = row(&text, &["as 50 steps: 2.50 / 2.50 / 2.50 %"]);
     assert_eq!(default[3..6], ["2, 2 of 2", "33 / 33 / 33", "2.00 / 2.25 / 2.50"]);
-    assert_eq!(default[10], "4.00 / 6.00 / 8.00");
+    assert_eq!(default[10..], ["4.00 / 6.00 / 8.00", "16 / 16 / 16", "0.80 / 0.90 / 1.00", "10.0 / 15.0 / 20.0"]);
     let fine = row(&text, &["| 0.5 % |"]);
     assert_eq!((fine[3].as_str(), fine[10].as_str()), ("2, 0 of 2", "-"), "what nobody reached has no ratio");
 }

@@ -110,6 +110,21 @@ fn convolutions_forward_and_back(place: &Place) {
     }
 }
 
+/// Bit for bit the same, though a batch takes larger tiles.
+fn an_image_alone_and_among_others(place: &Place) {
+    let Place(device, card) = place;
+    let shape = Shape { window: window([1, 1], 1, [0; 4]), channels: [37, 128], sizes: [[92, 92], [92, 92]] };
+    let convolution = Convolution::new(shape, device, Some(*card)).unwrap();
+    let kernel = convolution.kernel(&tensor([1, 1, 37, 128], 1, device)).unwrap();
+    let images = tensor([4, 37, 92, 92], 2, device);
+    let of = |images: &Tensor| convolution.forward::<f32>(images, &kernel, Finish::default()).unwrap();
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let all = of(&images);
+    for row in 0..4 {
+        assert!(values(&of(&images.narrow(0, row, 1).unwrap())) == values(&all.narrow(0, row, 1).unwrap()), "{row}");
+    }
+}
+
 fn pools_forward_back_and_between(place: &Place) {
     for (window, size) in [
         (window([3, 3], 2, [0; 4]), [9, 11]),
@@ -202,6 +217,7 @@ fn training_steps(place: &Place) {
 #[test]
 fn emulated_convolutions() {
     convolutions_forward_and_back(&Place::emulated());
+    an_image_alone_and_among_others(&Place::emulated());
 }
 
 #[test]
@@ -232,6 +248,7 @@ fn on_a_card() {
     let card = super::cuda::card(&device, candle_core::DType::F32).unwrap();
     let place = Place(device, card);
     convolutions_forward_and_back(&place);
+    an_image_alone_and_among_others(&place);
     pools_forward_back_and_between(&place);
     slopes_and_masks(&place);
     a_whole_network(&place);

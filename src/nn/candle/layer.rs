@@ -1,10 +1,8 @@
 //! What stands between convolutions: pools, concatenation, the mean of a whole image; forward and back.
 
-use candle_core::{Device, Result, Tensor, WithDType};
+use candle_core::{Result, Tensor, WithDType};
 
-use super::cuda::Card;
 use super::pool::{AvgPool, MaxPool};
-use crate::nn::graph::Window;
 use crate::nn::real::Real;
 
 /// One of them.
@@ -35,17 +33,6 @@ pub(super) enum Rows {
 }
 
 impl Layer {
-    /// `sizes` are height and width of the input and of the output.
-    pub(super) fn average<T: Real + WithDType>(
-        window: Window,
-        count_padding: bool,
-        sizes: [[usize; 2]; 2],
-        device: &Device,
-        card: Option<&'static dyn Card>,
-    ) -> Result<Self> {
-        Ok(Self::AvgPool(AvgPool::new::<T>(window, count_padding, sizes, device, card)?))
-    }
-
     /// Of `inputs`, `[rows, channels, height, width]` each; a concatenation takes several, all others one.
     pub(super) fn forward<T: Real + WithDType>(
         &self,

@@ -32,6 +32,8 @@ use super::{Executor, Model, Network, NnError};
 const ROWS: usize = 8;
 /// The same by kernels of our own: the small images of a network's end must fill a card as well.
 const ROWS_ON_A_CARD: usize = 32;
+/// Images at once by kernels of our own: as many as decoders have ready while a batch runs.
+const IMAGES_ON_A_CARD: usize = 16;
 
 /// A network with weights on one of candle's devices.
 #[derive(Debug)]
@@ -64,6 +66,11 @@ impl Model for CandleModel {
 
     fn rows_at_once(&self) -> usize {
         if self.program.card.is_some() { ROWS_ON_A_CARD } else { ROWS }
+    }
+
+    // Our own kernels add up an image's products in an order of their own; candle's may choose another for more images.
+    fn images_at_once(&self) -> usize {
+        if self.program.card.is_some() { IMAGES_ON_A_CARD } else { 1 }
     }
 
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError> {

@@ -5,11 +5,11 @@ use candle_core::{Device, Result, Tensor, WithDType};
 use super::convolution::{Convolution, Kernel, Shape};
 use super::cuda::{self, Card};
 use super::layer::Layer;
-use super::pool::MaxPool;
+use super::pool::{AvgPool, MaxPool};
 use crate::nn::graph::Affine;
-use crate::nn::plan::{self, Operation, Plan};
+use crate::nn::plan::{self, Plan};
 use crate::nn::real::Real;
-use crate::nn::steps::StepId;
+use crate::nn::steps::{self, Operation, StepId};
 
 /// The steps of a plan on a device, shared by all executors.
 #[derive(Debug)]
@@ -100,9 +100,9 @@ impl Program {
     ) -> Result<Self> {
         let mut last_reader: Vec<StepId> = (0..plan.steps.len()).collect();
         let mut steps = Vec::with_capacity(plan.steps.len());
-        for (id, step) in plan.steps.iter().enumerate() {
-            let step =
-                Step { work: Work::new(plan, id, device, card)?, inputs: step.inputs.clone(), shape: step.shape };
+        for id in 0..plan.steps.len() {
+            let frozen = |of: &plan::Convolution<T>, span| Frozen::new(of, span, device, card);
+            let step = Step::new::<T, _>(&plan.steps, id, (device, card), frozen)?;
             for input in step.inputs.iter().copied().chain(step.residual()) {
                 last_reader[input] = id;
             }
@@ -120,42 +120,51 @@ impl Step {
     }
 }
 
-impl Work<Frozen> {
-    fn new<T: Real + WithDType>(
-        plan: &Plan<T>,
+/// From what a convolution goes to what: channels; heights and widths.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) channels: [usize; 2],
+    pub(super) sizes: [[usize; 2]; 2],
+}
+
+impl<C> Step<C> {
+    /// Step `id` of `steps`; `convolution` makes one of its kind.
+    pub(super) fn new<T: Real + WithDType, D>(
+        steps: &[steps::Step<D>],
         id: StepId,
-        device: &Device,
-        card: Option<&'static dyn Card>,
+        (device, card): (&Device, Option<&'static dyn Card>),
+        convolution: impl FnOnce(&D, Span) -> Result<C>,
     ) -> Result<Self> {
-        let step = &plan.steps[id];
-        let size = |id: StepId| [plan.steps[id].shape[0], plan.steps[id].shape[1]];
-        let sizes = || [size(step.inputs[0]), size(id)];
-        Ok(match &step.operation {
-            Operation::Preprocess(affine) => Self::Preprocess(Preprocess::new::<T>(affine, device)?),
-            Operation::Convolution(of) => Self::Convolution(Frozen::new(of, sizes(), device, card)?),
-            Operation::MaxPool(window) => Self::Layer(Layer::MaxPool(MaxPool::new(*window, sizes(), card))),
+        let step = &steps[id];
+        let span = || {
+            let [from, to] = [steps[step.inputs[0]].shape, step.shape];
+            Span { channels: [from[2], to[2]], sizes: [[from[0], from[1]], [to[0], to[1]]] }
+        };
+        let work = match &step.operation {
+            Operation::Preprocess(affine) => Work::Preprocess(Preprocess::new::<T>(affine, device)?),
+            Operation::Convolution(of) => Work::Convolution(convolution(of, span())?),
+            Operation::MaxPool(window) => Work::Layer(Layer::MaxPool(MaxPool::new(*window, span().sizes, card))),
             Operation::AvgPool { window, count_padding } => {
-                Self::Layer(Layer::average::<T>(*window, *count_padding, sizes(), device, card)?)
+                let pool = AvgPool::new::<T>(*window, *count_padding, span().sizes, device, card)?;
+                Work::Layer(Layer::AvgPool(pool))
             }
-            Operation::Concat => Self::Layer(Layer::Concat),
-            Operation::GlobalAvgPool => Self::Layer(Layer::GlobalAvgPool),
-        })
+            Operation::Concat => Work::Layer(Layer::Concat),
+            Operation::GlobalAvgPool => Work::Layer(Layer::GlobalAvgPool),
+        };
+        Ok(Self { work, inputs: step.inputs.clone(), shape: step.shape })
     }
 }
 
 impl Frozen {
     fn new<T: Real + WithDType>(
         of: &plan::Convolution<T>,
-        sizes: [[usize; 2]; 2],
+        Span { channels, sizes }: Span,
         device: &Device,
         card: Option<&'static dyn Card>,
     ) -> Result<Self> {
-        let outputs = of.bias.len();
-        let inputs = of.kernel.len() / (of.window.kernel[0] * of.window.kernel[1] * outputs);
-        let shape = Shape { window: of.window, channels: [inputs, outputs], sizes };
-        let convolution = Convolution::new(shape, device, card)?;
+        let convolution = Convolution::new(Shape { window: of.window, channels, sizes }, device, card)?;
         let kernel = convolution.kernel(&Tensor::from_slice(&of.kernel, of.kernel.len(), device)?)?;
-        let bias = Tensor::from_slice(&of.bias, outputs, device)?;
+        let bias = Tensor::from_slice(&of.bias, of.bias.len(), device)?;
         Ok(Self { convolution, kernel, bias, residual: of.residual, relu: of.relu })
     }
 }

@@ -81,6 +81,11 @@ impl Model for CpuModel {
         (2 * rayon::current_num_threads()).clamp(4, 32)
     }
 
+    // All threads share one image, and there is another soon.
+    fn images_at_once(&self) -> usize {
+        1
+    }
+
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError> {
         Ok(Box::new(CpuExecutor::of(Arc::clone(&self.program), rows)))
     }

@@ -17,14 +17,13 @@ use norm::{Behind, Norm, State};
 use super::convolution::{Convolution, Finish, Kernel, Shape};
 use super::cuda::{self, Card};
 use super::executor::{add, to_host, upload};
-use super::layer::{Layer, Rows, Winners};
-use super::pool::MaxPool;
-use super::program::{Preprocess, Step, Work};
+use super::layer::{Rows, Winners};
+use super::program::{Span, Step, Work};
 use crate::nn::NnError;
 use crate::nn::graph::Graph;
 use crate::nn::plan::Parameters;
 use crate::nn::real::Real;
-use crate::nn::steps::{self, Operation, StepId};
+use crate::nn::steps;
 use crate::nn::training::{self, Loss, Outcome, Statistics};
 
 /// A parameter of the network on the device.
@@ -113,8 +112,9 @@ impl<T: Real + WithDType> CandleTrainer<T> {
             Ok(Parameter { name: start.name, values, gradient: None, is_trained: start.is_trained })
         };
         let parameters = start.into_iter().map(parameter).collect::<Result<_>>().map_err(super::failed)?;
-        let place = Place { device, card, statistics };
-        let steps = (0..steps.len()).map(|id| place.step::<T>(&steps, id)).collect::<Result<_>>();
+        let layered = |of: &steps::Convolution, span| Layered::new::<T>(*of, span, statistics, (device, card));
+        let step = |id| Step::new::<T, _>(&steps, id, (device, card), layered);
+        let steps = (0..steps.len()).map(step).collect::<Result<_>>();
         let (device, side, batch) = (device.clone(), graph.side, batch.max(1));
         let network = Trained { device, side, batch, steps: steps.map_err(super::failed)? };
         Ok(Self { network, parameters, number: PhantomData })
@@ -202,43 +202,6 @@ impl<T: Real + WithDType> CandleTrainer<T> {
     }
 }
 
-/// Where and how steps run.
-struct Place<'a> {
-    device: &'a Device,
-    card: Option<&'static dyn Card>,
-    statistics: Statistics,
-}
-
-impl Place<'_> {
-    fn step<T: Real + WithDType>(
-        &self,
-        steps: &[steps::Step<steps::Convolution>],
-        id: StepId,
-    ) -> Result<Step<Layered>> {
-        let &Self { device, card, statistics } = self;
-        let step = &steps[id];
-        let size = |id: StepId| [steps[id].shape[0], steps[id].shape[1]];
-        let sizes = || [size(step.inputs[0]), size(id)];
-        let work = match step.operation {
-            Operation::Preprocess(affine) => Work::Preprocess(Preprocess::new::<T>(&affine, device)?),
-            Operation::Convolution(of) => {
-                let channels = [steps[step.inputs[0]].shape[2], step.shape[2]];
-                let shape = Shape { window: of.window, channels, sizes: sizes() };
-                let epsilon = of.norm.map_or(0.0, |norm| norm.epsilon);
-                let norm = Norm::new::<T>(channels[1], [epsilon, of.scale], statistics, device, card)?;
-                Work::Convolution(Layered { of, convolution: Convolution::new(shape, device, card)?, norm })
-            }
-            Operation::MaxPool(window) => Work::Layer(Layer::MaxPool(MaxPool::new(window, sizes(), card))),
-            Operation::AvgPool { window, count_padding } => {
-                Work::Layer(Layer::average::<T>(window, count_padding, sizes(), device, card)?)
-            }
-            Operation::Concat => Work::Layer(Layer::Concat),
-            Operation::GlobalAvgPool => Work::Layer(Layer::GlobalAvgPool),
-        };
-        Ok(Step { work, inputs: step.inputs.clone(), shape: step.shape })
-    }
-}
-
 /// What a convolution sends back, besides to its parameters.
 struct Back {
     by_products: Tensor,
@@ -247,6 +210,18 @@ struct Back {
 }
 
 impl Layered {
+    fn new<T: Real + WithDType>(
+        of: steps::Convolution,
+        Span { channels, sizes }: Span,
+        statistics: Statistics,
+        (device, card): (&Device, Option<&'static dyn Card>),
+    ) -> Result<Self> {
+        let convolution = Convolution::new(Shape { window: of.window, channels, sizes }, device, card)?;
+        let epsilon = of.norm.map_or(0.0, |norm| norm.epsilon);
+        let norm = Norm::new::<T>(channels[1], [epsilon, of.scale], statistics, device, card)?;
+        Ok(Self { of, convolution, norm })
+    }
+
     /// The value, and what backward needs; moving statistics follow the batch.
     fn forward<T: Real + WithDType>(
         &self,
