@@ -51,6 +51,7 @@ struct Report {
     map_change: Option<f64>,
     converged: bool,
     gradient_evaluations: usize,
+    history: Vec<Refinement>,
     mass_at_rim: f64,
 }
 
@@ -182,29 +183,23 @@ fn shown() -> [Event; 2] {
 /// The stored map with its evidence; the time is invented, as it differs with every run.
 fn attribution() -> Attribution {
     let text = std::fs::read(stored("explained.json")).expect("explained.json lies beside this test");
-    let reports: Vec<Report> = serde_json::from_slice(&text).expect("reports of `diaret explain`");
-    let refinement = |report: &Report| {
-        let gradient_evaluations = report.gradient_evaluations;
-        report.map_change.map(|map_change| Refinement { gradient_evaluations, map_change })
-    };
-    let history = reports.iter().filter_map(refinement).collect();
-    let last = reports.last().expect("a report");
+    let report: Report = serde_json::from_slice(&text).expect("the report of `diaret explain`");
     let sums = std::fs::read(stored("map.f16")).expect("map.f16 lies beside this test");
     let sums = sums.chunks_exact(2).map(|bytes| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32());
     Attribution {
         method: Method::Ig,
         shape: [SIDE, SIDE, 3],
         map: sums.flat_map(|sum| [sum, 0.0, 0.0]).collect(),
-        f_input: last.f_input,
-        f_baseline: last.f_baseline,
-        completeness_error: last.completeness_error,
-        completeness_gap: last.completeness_gap,
-        map_change: last.map_change,
-        converged: last.converged,
-        gradient_evaluations: last.gradient_evaluations,
+        f_input: report.f_input,
+        f_baseline: report.f_baseline,
+        completeness_error: report.completeness_error,
+        completeness_gap: report.completeness_gap,
+        map_change: report.map_change,
+        converged: report.converged,
+        gradient_evaluations: report.gradient_evaluations,
         next: None,
-        history,
-        mass_at_rim: last.mass_at_rim,
+        history: report.history,
+        mass_at_rim: report.mass_at_rim,
         seconds: 9.4,
     }
 }

@@ -82,7 +82,7 @@ pub enum Method {
 /// When Integrated Gradients stops.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Relative L2 change of the map between nested refinements.
+    /// Claimed relative L2 distance of the map to the converged one.
     pub tolerance: f64,
     /// Asked of the completeness error as well, if given.
     pub completeness: Option<f64>,
@@ -101,7 +101,7 @@ impl Default for Stop {
 pub struct Refinement {
     /// Gradient evaluations so far.
     pub gradient_evaluations: usize,
-    /// Claimed relative L2 distance of the map to the converged one.
+    /// Claimed relative L2 distance of the map to the converged one; of the first map, which claims nothing, that to the second.
     pub map_change: f64,
 }
 
@@ -122,7 +122,8 @@ pub struct Attribution {
     pub completeness_error: Option<f64>,
     /// `sum - (f_input - f_baseline)`; `None` for Grad-CAM.
     pub completeness_gap: Option<f64>,
-    /// Claimed relative L2 distance to the converged map (by the change of the last refinement);
+    /// Claimed relative L2 distance to the converged map, from the change of the last refinement and the order that errors are known
+    /// to fall with (`tests/goldens/convergence.csv` holds such claims against the truth);
     /// `None` before there are two estimates, and for Grad-CAM and fixed rules.
     pub map_change: Option<f64>,
     /// Whether the stop rule is met; Grad-CAM always is.
@@ -131,7 +132,7 @@ pub struct Attribution {
     pub gradient_evaluations: usize,
     /// Gradients when the next refinement will be there; `None` for the last map, Grad-CAM and fixed rules.
     pub next: Option<usize>,
-    /// Every refinement so far.
+    /// Every map so far of which something can be said.
     pub history: Vec<Refinement>,
     /// Share of the absolute mass within 4 % of the field's diameter from its edge.
     pub mass_at_rim: f64,

@@ -29,7 +29,8 @@ pub struct Goal {
     pub limit: f64,
     /// Ours.
     pub ours: Option<MapRun>,
-    /// Ours with the fewest intervals that are close enough, as if one had known; in a quick run only for the distance of the default.
+    /// Ours with the fewest intervals tried that are close enough, as if one had known; in a quick run only for the distance of
+    /// the default.
     pub as_if_known: Option<MapRun>,
     /// The other's; a quick run does not look for it beyond its 50 steps.
     pub other: Option<MapRun>,

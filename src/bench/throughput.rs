@@ -29,7 +29,7 @@ pub struct GradingRow {
     pub grading: Vec<f64>,
     /// Files to inputs alone: read, hashed, decoded, field found, reduced; all threads.
     pub decoding: Vec<f64>,
-    /// Inputs to grades alone; one after another, all threads on each.
+    /// Inputs to grades alone, as many at once as the networks take; all threads on them.
     pub grading_inputs: Vec<f64>,
     /// The other program: files to logits.
     pub other: Vec<f64>,
@@ -114,12 +114,13 @@ fn decode(files: &[PathBuf]) -> Result<(), BenchError> {
 }
 
 fn grade_inputs(networks: &Networks, samples: &[&Sample]) -> Result<(), BenchError> {
-    for sample in samples {
+    for samples in samples.chunks(networks.images_at_once()) {
+        let images: Vec<&[f32]> = samples.iter().map(|sample| sample.input.pixels.as_slice()).collect();
         for network in networks.ready() {
-            if let crate::grading::Verdict::Unavailable { unavailable } =
-                networks.verdict(network, &sample.input.pixels)
-            {
-                return Err(BenchError::Photograph(unavailable));
+            for verdict in networks.verdicts(network, &images) {
+                if let crate::grading::Verdict::Unavailable { unavailable } = verdict {
+                    return Err(BenchError::Photograph(unavailable));
+                }
             }
         }
     }

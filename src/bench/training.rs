@@ -30,12 +30,22 @@ enum Training<'a> {
     Card(CandleTrainer<f32>, &'a Device),
 }
 
-/// The row of a network, with all threads; `images` is `[16, side, side, 3]`. `None` where time is up.
+/// The row of a network, with all threads; `images` is `[16, side, side, 3]`. `None` where time is up, and where a card cannot do it.
 pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Option<SpeedRow>, BenchError> {
     let name = format!("{} training x{ROWS}", subject.network.label());
+    match row(run, subject, images, &name) {
+        Err(BenchError::Network(error @ NnError::Device(_))) => {
+            run.other.leave_out(format!("{name}: {error}"));
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+fn row(run: &mut Run, subject: &Subject, images: &[f32], name: &str) -> Result<Option<SpeedRow>, BenchError> {
     // Both programs, each once more to be warm.
     let steps = 2 * (run.settings.runs + 1);
-    if run.time_is_up(&name, (subject.network, COST * (steps * ROWS) as f64)) {
+    if run.time_is_up(name, (subject.network, COST * (steps * ROWS) as f64)) {
         return Ok(None);
     }
     let input = run.exchange.file("batch.safetensors");

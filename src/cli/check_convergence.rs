@@ -1,36 +1,34 @@
-//! `diaret check-convergence`: photographs and networks come in; how far each map and every refinement on the way to it is from the
-//! truth, beside what it claimed.
+//! `diaret check-convergence`: photographs and networks come in; how far maps of several tolerances are from the truth, beside what
+//! they claimed.
 //!
-//! The truth is the midpoint rule with many points: gradients, and no secants. It costs minutes, so it is kept where that is
-//! asked for; a map's rows are written as soon as they are known, and rows that are there already, of the same weights and
-//! reference, are not made again.
+//! The truth is the midpoint rule with many points: gradients, and no secants. The rows of a photograph and network are written as
+//! soon as they are known, and those that are there already, of the same weights and reference, are not made again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use half::f16;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::{Deserialize, Serialize};
 
 use super::names::NetworkName;
 use super::output::{ProgressLine, Sink, warn};
+use super::reference::reference;
 use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::integrated_gradients::{IntegratedGradients, Update};
-use crate::attribution::quadrature::Rule;
-use crate::attribution::{Attribution, AttributionError, Baseline, Cancel, Stop};
+use crate::attribution::{Attribution, Baseline, Cancel, Stop};
 use crate::bench::chart::{Series, scatter};
+use crate::bench::statistics::Spread;
 use crate::fundus::{Listing, NetworkInput};
 use crate::grading::Output;
 use crate::home::Home;
-use crate::nn::weights::hexadecimal;
 use crate::nn::{Model, Network};
 use crate::session::{Explained, Files, Networks, prepare};
 
+/// What maps are asked for, the default among them.
+const TOLERANCES: [f64; 4] = [0.08, 0.04, 0.02, 0.01];
 /// A distance of so many times the claim is allowed for one row in twenty.
 const USUAL: f64 = 1.5;
 /// No distance may be more than so many times the claim.
@@ -67,15 +65,14 @@ pub struct Args {
     device: DeviceArgument,
 }
 
-/// A map of one image and network, or a refinement on the way to it.
+/// A map of one image and network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
     file: String,
     network: Network,
     weights: String,
     reference_steps: u32,
-    /// Whether no refinement follows: these must be honest.
-    last: bool,
+    tolerance: f64,
     gradients: usize,
     converged: bool,
     claim: f64,
@@ -89,12 +86,22 @@ impl Row {
         if self.distance == 0.0 { 0.0 } else { self.distance / self.claim }
     }
 
-    fn key(&self) -> (String, Network, String, u32) {
-        (self.file.clone(), self.network, self.weights.clone(), self.reference_steps)
+    fn is_default(&self) -> bool {
+        self.was_asked(Stop::default().tolerance)
+    }
+
+    /// Whether this is the map of such a photograph.
+    fn is_of(&self, file: &str, model: &dyn Model, reference_steps: u32) -> bool {
+        let of = (self.file.as_str(), self.network, self.weights.as_str(), self.reference_steps);
+        of == (file, model.network(), model.weights_hash(), reference_steps)
+    }
+
+    fn was_asked(&self, tolerance: f64) -> bool {
+        self.tolerance.total_cmp(&tolerance).is_eq()
     }
 }
 
-/// Makes the rows that are missing, draws and prints the table; status 1 if the claims of the last maps are not honest.
+/// Makes the rows that are missing, draws and prints the table; status 1 if claims are not honest.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut rows: Vec<Row> = rows::read(&args.out)?;
     if !args.only_print {
@@ -105,7 +112,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write!(sink, "{}", chart(&rows))?;
         sink.finish()?;
     }
-    rows.retain(|row| row.last);
     print(&rows)?;
     Ok(ExitCode::from(if honest(&rows) { DONE } else { FAILURE }))
 }
@@ -150,145 +156,91 @@ fn add_rows(
                 continue;
             }
         };
-        let key = (name.clone(), network, model.weights_hash().to_owned(), args.reference_steps);
-        if rows.iter().any(|row| row.key() == key) {
+        let is_there = |tolerance: &f64| {
+            rows.iter().any(|row| row.is_of(&name, model.as_ref(), args.reference_steps) && row.was_asked(*tolerance))
+        };
+        let missing: Vec<f64> = TOLERANCES.into_iter().filter(|tolerance| !is_there(tolerance)).collect();
+        if missing.is_empty() {
             continue;
         }
-        let made = check(args, model.as_ref(), &prepared.input, &name)?;
+        let made = check(args, model.as_ref(), (&prepared.input, &name), &missing)?;
         rows::append(&args.out, &made)?;
         rows.extend(made);
     }
     Ok(())
 }
 
-/// The default map and the refinements before it, their claims, and their distances to the reference.
-fn check(args: &Args, model: &dyn Model, input: &NetworkInput, file: &str) -> anyhow::Result<Vec<Row>> {
+/// A map for each tolerance, its claim, and its distance to the reference.
+fn check(
+    args: &Args,
+    model: &dyn Model,
+    (input, file): (&NetworkInput, &str),
+    tolerances: &[f64],
+) -> anyhow::Result<Vec<Row>> {
     let network = model.network();
-    let mut line = ProgressLine::new();
-    let mut maps = Vec::new();
-    let mut hear = |update: Update| match update {
-        Update::Gradients(taken) => line.show(&format!("{file}, {}: {taken} gradients", network.label())),
-        Update::Map(map) => maps.push(map),
-    };
     let mut function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
     let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
     let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
-    integral.run(&mut function, Stop::default(), &Cancel::default(), &mut hear)?;
-    let reference = reference(args, model, (input, file), &mut |rule| {
-        integral.with_rule(&mut function, rule, &Cancel::default(), &mut |update| match update {
-            Update::Gradients(taken) => line.show(&format!("{file}, {}: {taken} of the reference", network.label())),
-            Update::Map(_) => {}
-        })
+    let cancel = Cancel::default();
+    let mut line = ProgressLine::new();
+    let mut hear = |update: Update| {
+        if let Update::Gradients(taken) = update {
+            line.show(&format!("{file}, {}: {taken} gradients", network.label()));
+        }
+    };
+    let mut map = |&tolerance: &f64| {
+        let stop = Stop { tolerance, ..Stop::default() };
+        Ok((tolerance, integral.run(&mut function, stop, &cancel, &mut hear)?))
+    };
+    let maps = tolerances.iter().map(&mut map).collect::<anyhow::Result<Vec<(f64, Attribution)>>>()?;
+    let reference = reference((args.store.as_deref(), args.reference_steps), model, (input, file), &mut |rule| {
+        integral.with_rule(&mut function, rule, &cancel, &mut hear)
     })?;
-    drop(line);
-    let row = |map: &Attribution| {
-        Some(Row {
+    let row = |(tolerance, map): (f64, Attribution)| {
+        Ok(Row {
             file: file.to_owned(),
             network,
             weights: model.weights_hash().to_owned(),
             reference_steps: args.reference_steps,
-            last: map.next.is_none(),
+            tolerance,
             gradients: map.gradient_evaluations,
             converged: map.converged,
-            // The first map claims nothing.
-            claim: map.map_change?,
+            claim: map.map_change.context("a map without a claim")?,
             distance: distance(&map.map, &reference),
-            completeness_error: map.completeness_error?,
+            completeness_error: map.completeness_error.context("a map without a sum")?,
             seconds: map.seconds,
         })
     };
-    Ok(maps.iter().filter_map(|map| row(map)).collect())
+    maps.into_iter().map(row).collect()
 }
 
-/// The reference from its file, else made and kept, if that is asked for.
-fn reference(
-    args: &Args,
-    model: &dyn Model,
-    (input, file): (&NetworkInput, &str),
-    make: &mut dyn FnMut(&Rule) -> Result<Attribution, AttributionError>,
-) -> anyhow::Result<Vec<f32>> {
-    let kept = args.store.as_ref().map(|folder| Kept {
-        path: folder.join(format!("{file}_{}.safetensors", model.network().name())),
-        of: HashMap::from([
-            (WEIGHTS.to_owned(), model.weights_hash().to_owned()),
-            (STEPS.to_owned(), args.reference_steps.to_string()),
-            (INPUT.to_owned(), hexadecimal(&input.sha256())),
-        ]),
-    });
-    if let Some(reference) = kept.as_ref().map(Kept::read).transpose()?.flatten() {
-        return Ok(reference);
-    }
-    let reference = make(&Rule::midpoints(args.reference_steps as usize))?;
-    kept.map_or(Ok(()), |kept| kept.write(&reference))?;
-    Ok(reference.map)
-}
-
-/// What a file of a reference says it is of.
-const WEIGHTS: &str = "weights";
-const STEPS: &str = "reference_steps";
-const INPUT: &str = "input";
-
-/// A reference in a file: `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude.
-struct Kept {
-    path: PathBuf,
-    /// Of which weights and input, and with how many midpoints.
-    of: HashMap<String, String>,
-}
-
-impl Kept {
-    /// The map, if the file is there and is of the same.
-    fn read(&self) -> anyhow::Result<Option<Vec<f32>>> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let cannot = || format!("cannot read {}: move it away to make it anew", self.path.display());
-        let bytes = std::fs::read(&self.path).with_context(cannot)?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(cannot)?;
-        if header.metadata().as_ref() != Some(&self.of) {
-            return Ok(None);
-        }
-        let tensors = SafeTensors::deserialize(&bytes).with_context(cannot)?;
-        let (halves, scale) =
-            (tensors.tensor("attribution").with_context(cannot)?, tensors.tensor("scale").with_context(cannot)?);
-        let scale = f32::from_le_bytes(scale.data().try_into().with_context(cannot)?);
-        let values = halves.data().as_chunks().0.iter().map(|half| scale * f16::from_le_bytes(*half).to_f32());
-        Ok(Some(values.collect()))
-    }
-
-    fn write(&self, reference: &Attribution) -> anyhow::Result<()> {
-        let cannot = || format!("cannot write {}", self.path.display());
-        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new("."))).with_context(cannot)?;
-        let scale = reference.map.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-        let share = |value: &f32| f16::from_f32(value / scale.max(f32::MIN_POSITIVE)).to_le_bytes();
-        let halves: Vec<u8> = reference.map.iter().flat_map(share).collect();
-        let scale = scale.to_le_bytes();
-        let tensors = [
-            ("attribution", TensorView::new(Dtype::F16, reference.shape.to_vec(), &halves)?),
-            ("scale", TensorView::new(Dtype::F32, vec![1], &scale)?),
-        ];
-        serialize_to_file(tensors, Some(self.of.clone()), &self.path).with_context(cannot)
-    }
-}
-
-fn share_within(rows: &[Row], limit: f64) -> f64 {
+fn share_within(rows: &[&Row], limit: f64) -> f64 {
     rows.iter().filter(|row| row.ratio() <= limit).count() as f64 / rows.len().max(1) as f64
 }
 
+/// Whether the claims of each tolerance are, on their own.
 fn honest(rows: &[Row]) -> bool {
-    share_within(rows, USUAL) >= SHARE && share_within(rows, ALWAYS) >= 1.0
+    TOLERANCES.into_iter().all(|tolerance| {
+        let these: Vec<&Row> = rows.iter().filter(|row| row.was_asked(tolerance)).collect();
+        share_within(&these, USUAL) >= SHARE && share_within(&these, ALWAYS) >= 1.0
+    })
 }
 
-/// Claims across, true distances up, in percent; refinements on the way are faint.
+/// Claims across, true distances up, in percent; tolerances that are not the default are faint.
 fn chart(rows: &[Row]) -> String {
     let networks: BTreeSet<Network> = rows.iter().map(|row| row.network).collect();
     let series = networks.into_iter().flat_map(|network| {
-        [false, true].map(|last| Series {
-            name: format!("{}, {}", network.label(), if last { "the map shown at the end" } else { "on the way" }),
+        [false, true].map(|default| Series {
+            name: format!(
+                "{}, {}",
+                network.label(),
+                if default { "as the program asks" } else { "asked for more or less" }
+            ),
             kind: network as usize,
-            faint: !last,
+            faint: !default,
             points: rows
                 .iter()
-                .filter(|row| row.network == network && row.last == last)
+                .filter(|row| row.network == network && row.is_default() == default)
                 .map(|row| [100.0 * row.claim, 100.0 * row.distance])
                 .collect(),
         })
@@ -299,25 +251,35 @@ fn chart(rows: &[Row]) -> String {
 
 fn print(rows: &[Row]) -> anyhow::Result<()> {
     let mut sink = Sink::open(None)?;
-    writeln!(sink, "| image | network | gradients | claimed | true distance | ratio | completeness error | seconds |")?;
+    writeln!(
+        sink,
+        "| network | asked | photographs | gradients | claimed | true distance | ratio | completeness error |"
+    )?;
     writeln!(sink, "| --- | --- | --- | --- | --- | --- | --- | --- |")?;
-    for row in rows {
+    let networks: BTreeSet<Network> = rows.iter().map(|row| row.network).collect();
+    for (network, tolerance) in networks.iter().flat_map(|&network| TOLERANCES.map(|tolerance| (network, tolerance))) {
+        let asked = |row: &&Row| row.network == network && row.was_asked(tolerance);
+        let these: Vec<&Row> = rows.iter().filter(asked).collect();
+        let spread = |digits, figure: fn(&Row) -> f64| {
+            Spread::of(these.iter().map(|row| figure(row))).map_or_else(String::new, |spread| spread.words(digits))
+        };
         writeln!(
             sink,
-            "| {} | {} | {} | {:.4} | {:.4} | {:.2} | {:.4} | {:.1} |",
-            row.file,
-            row.network.label(),
-            row.gradients,
-            row.claim,
-            row.distance,
-            row.ratio(),
-            row.completeness_error,
-            row.seconds
+            "| {} | {} % | {} | {} | {} % | {} % | {} | {} % |",
+            network.label(),
+            100.0 * tolerance,
+            these.len(),
+            spread(0, |row| row.gradients as f64),
+            spread(2, |row| 100.0 * row.claim),
+            spread(2, |row| 100.0 * row.distance),
+            spread(2, Row::ratio),
+            spread(3, |row| 100.0 * row.completeness_error)
         )?;
     }
+    let all: Vec<&Row> = rows.iter().collect();
     for limit in [USUAL, ALWAYS] {
-        let share = 100.0 * share_within(rows, limit);
-        writeln!(sink, "\nWithin {limit} times the claim: {share:.1} % of {} rows.", rows.len())?;
+        let share = 100.0 * share_within(&all, limit);
+        writeln!(sink, "\nWithin {limit} times the claim: {share:.1} % of {} maps.", rows.len())?;
     }
     sink.finish()
 }

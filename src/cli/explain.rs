@@ -15,7 +15,7 @@ use super::{DONE, DeviceArgument, UsageError};
 use crate::attribution::colormap::Colormap;
 use crate::attribution::heatmap::{Heatmap, HeatmapSettings};
 use crate::attribution::integrated_gradients::Update;
-use crate::attribution::{Attribution, AttributionError, Cancel, Stop, overlay, raw};
+use crate::attribution::{Attribution, AttributionError, Cancel, Refinement, Stop, overlay, raw};
 use crate::fundus::{Listing, Photograph};
 use crate::grading::{Grade, Output, Target};
 use crate::home::Home;
@@ -142,6 +142,8 @@ struct Report {
     map_change: Option<f64>,
     converged: bool,
     gradient_evaluations: usize,
+    /// What was known of each map on the way.
+    history: Vec<Refinement>,
     seconds: f64,
     precision: &'static str,
     device: String,
@@ -210,6 +212,7 @@ fn report(
         map_change: attribution.map_change,
         converged: attribution.converged,
         gradient_evaluations: attribution.gradient_evaluations,
+        history: attribution.history.clone(),
         seconds: attribution.seconds,
         precision,
         device,

@@ -10,6 +10,7 @@ mod import_weights;
 mod names;
 mod output;
 mod records;
+mod reference;
 mod rows;
 mod train;
 

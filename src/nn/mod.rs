@@ -1,6 +1,6 @@
 //! A [`graph::Graph`] (data) and weights come in; logits, input gradients and weight gradients go out.
 //!
-//! `Graph` is a topology of `keras.applications`; `Plan` is what runs (batch norm folded, ReLU fused, buffers placed); an
+//! `Graph` is a topology of `keras.applications`; `Plan` is what runs (batch norm folded, ReLU fused); an
 //! [`Executor`] runs a plan for one batch size. Images are RGB in [0, 1]: preprocessing is an affine step at the head of
 //! the plan, inside what is differentiated. Knows nothing of photographs and grades.
 

@@ -7,17 +7,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::networks::Networks;
-use super::prepare::{Unusable, prepare};
+use super::prepare::{Prepared, Unusable, prepare};
 use super::together::Together;
 use crate::fundus::{Identity, Listing, NetworkInput};
 use crate::grading::{Assessment, Verdict};
 use crate::nn::Network;
 
 /// More would only hold more photographs in memory: the networks use all cores themselves.
-const MOST_WORKERS: usize = 8;
+const MOST_DECODERS: usize = 8;
 
 /// A file that was graded, or why not.
 #[derive(Clone, Debug)]
@@ -33,25 +33,33 @@ pub struct Graded {
 /// Grades `files` and delivers each in the order of `files`, until `deliver` breaks off. The same files and networks give
 /// the same results however many workers there are, and whatever is graded at the same time.
 pub fn grade_all(networks: &Networks, files: &[PathBuf], deliver: &mut dyn FnMut(Graded) -> ControlFlow<()>) {
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let at_once = networks.images_at_once();
-    // Where images go together, as many wait for the networks as go at once, and all cores decode.
-    let workers = if at_once > 1 { cores + at_once } else { cores.clamp(2, MOST_WORKERS) }.min(files.len());
-    let together = Together::new(at_once, |inputs: &[NetworkInput]| verdicts(networks, inputs));
-    let ask = |input: NetworkInput| {
-        if at_once > 1 { together.result(input) } else { verdicts(networks, &[input]).pop() }.unwrap_or_default()
-    };
+    grade_together(networks, networks.images_at_once(), files, deliver);
+}
+
+fn grade_together(
+    networks: &Networks,
+    at_once: usize,
+    files: &[PathBuf],
+    deliver: &mut dyn FnMut(Graded) -> ControlFlow<()>,
+) {
+    let decoders = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_DECODERS);
+    // Where images go together, as many wait for the networks as go at once while others are decoded.
+    let workers = (decoders + if at_once > 1 { at_once } else { 0 }).min(files.len());
+    let desk = Desk::new(decoders, Together::new(at_once, |inputs: &[NetworkInput]| verdicts(networks, inputs)));
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, results) = bounded(workers.max(1));
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            let (sender, next, stop, ask) = (sender.clone(), &next, &stop, &ask);
+            let (sender, next, stop, desk) = (sender.clone(), &next, &stop, &desk);
             scope.spawn(move || {
                 let mut listing = Listing::default();
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(path) = files.get(index) else { return };
-                    if sender.send((index, grade(ask, path, &mut listing))).is_err() {
+                    let prepared = desk.prepare(path, &mut listing);
+                    let ask =
+                        |input| if at_once > 1 { desk.verdicts(input) } else { verdicts(networks, &[input]).pop() };
+                    if sender.send((index, grade(path, prepared, &ask))).is_err() {
                         return;
                     }
                 }
@@ -74,16 +82,44 @@ pub fn grade_all(networks: &Networks, files: &[PathBuf], deliver: &mut dyn FnMut
     });
 }
 
+/// Where workers take turns: so many decode at a time, and inputs go through the networks together.
+struct Desk<W> {
+    free: Sender<()>,
+    turns: Receiver<()>,
+    together: Together<NetworkInput, Verdicts, W>,
+}
+
+impl<W: Fn(&[NetworkInput]) -> Vec<Verdicts>> Desk<W> {
+    fn new(decoders: usize, together: Together<NetworkInput, Verdicts, W>) -> Self {
+        let (free, turns) = bounded(decoders);
+        (0..decoders).for_each(|_| free.send(()).unwrap_or_default());
+        Self { free, turns, together }
+    }
+
+    fn prepare(&self, path: &Path, listing: &mut Listing) -> Result<Prepared, Unusable> {
+        self.turns.recv().unwrap_or_default();
+        let prepared = prepare(path, listing);
+        self.free.send(()).unwrap_or_default();
+        prepared
+    }
+
+    fn verdicts(&self, input: NetworkInput) -> Option<Verdicts> {
+        self.together.result(input)
+    }
+}
+
 /// What every network says.
 type Verdicts = BTreeMap<Network, Verdict>;
 
-fn grade(ask: &dyn Fn(NetworkInput) -> Verdicts, path: &Path, listing: &mut Listing) -> Graded {
+fn grade(path: &Path, prepared: Result<Prepared, Unusable>, ask: &dyn Fn(NetworkInput) -> Option<Verdicts>) -> Graded {
     let path_of = || path.to_path_buf();
-    match prepare(path, listing) {
+    match prepared {
         Err(Unusable { reason, identity }) => Graded { path: path_of(), identity, result: Err(reason) },
         Ok(prepared) => {
-            let verdicts = ask(prepared.input);
-            let result = Assessment::consensus(verdicts.clone()).ok_or_else(|| no_network(path, &verdicts));
+            let result = match ask(prepared.input) {
+                Some(verdicts) => Assessment::consensus(verdicts.clone()).ok_or_else(|| no_network(path, &verdicts)),
+                None => Err(format!("the networks gave no answer; grade it again: {}", path.display())),
+            };
             Graded { path: path_of(), identity: prepared.identity, result }
         }
     }
@@ -107,4 +143,31 @@ fn no_network(path: &Path, verdicts: &Verdicts) -> String {
         Verdict::Graded(_) => None,
     });
     format!("no network could grade it ({}): {}", reasons.collect::<Vec<_>>().join("; "), path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{Device, DeviceChoice};
+
+    #[test]
+    fn photographs_get_the_same_alone_and_together() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let networks = Networks::loading(&[Network::InceptionV3]);
+        let device = Device::open(DeviceChoice::Cpu).unwrap();
+        networks.load(&root.join("weights"), &device, &mut |_, _| ());
+        let files: Vec<PathBuf> = ["IDRiD_048.jpg", "IDRiD_199.jpg", "no.jpg", "IDRiD_224.jpg", "IDRiD_402.jpg"]
+            .map(|name| root.join("assets/samples").join(name))
+            .to_vec();
+        let [alone, together] = [1, 3].map(|at_once| {
+            let mut all = Vec::new();
+            grade_together(&networks, at_once, &files, &mut |graded| {
+                all.push((graded.path, graded.result));
+                ControlFlow::Continue(())
+            });
+            all
+        });
+        assert!(alone == together && alone.len() == files.len());
+        assert_eq!(alone.iter().filter(|(_, result)| result.is_ok()).count(), files.len() - 1);
+    }
 }

@@ -124,24 +124,32 @@ impl Networks {
         self.verdicts(network, &[image]).pop().unwrap_or_else(unavailable)
     }
 
-    /// One network's word on each of some images.
+    /// One network's word on each of some images; where they cannot be taken together, on one after another.
     pub fn verdicts(&self, network: Network, images: &[&[f32]]) -> Vec<Verdict> {
-        match self.grade(network, images) {
-            Ok(grades) => grades.into_iter().map(Verdict::Graded).collect(),
-            Err(unavailable) => vec![Verdict::Unavailable { unavailable }; images.len()],
+        let word = |grade: Result<NetworkGrade, String>| {
+            grade.map_or_else(|unavailable| Verdict::Unavailable { unavailable }, Verdict::Graded)
+        };
+        match self.grades(network, images) {
+            Ok(grades) => grades.into_iter().map(word).collect(),
+            Err(why) if images.len() == 1 => vec![word(Err(why))],
+            Err(_) => images.iter().map(|image| self.verdict(network, image)).collect(),
         }
     }
 
-    fn grade(&self, network: Network, images: &[&[f32]]) -> Result<Vec<NetworkGrade>, String> {
+    fn grades(&self, network: Network, images: &[&[f32]]) -> Result<Vec<Result<NetworkGrade, String>>, String> {
         let mut executor = self.executor(network)?;
         let logits = executor.logits(&images.concat()).map_err(|error| error.to_string())?;
         if let Some(Slot::Ready(ready)) = lock(&self.slots).get_mut(&network) {
             ready.idle.push(executor);
         }
-        if logits.len() != 5 * images.len() || !logits.iter().all(|logit| logit.is_finite()) {
+        if logits.len() != 5 * images.len() {
             return Err(format!("it gave {} logits that make no grade", logits.len()));
         }
-        Ok(logits.chunks_exact(5).map(NetworkGrade::from_logits).collect())
+        let grade = |logits: &[f64]| {
+            let finite = logits.iter().all(|logit| logit.is_finite());
+            finite.then(|| NetworkGrade::from_logits(logits)).ok_or_else(|| "its logits are not finite".to_owned())
+        };
+        Ok(logits.chunks_exact(5).map(grade).collect())
     }
 
     /// An executor for as many images as are graded at once: one that waits, else a new one.

@@ -111,4 +111,14 @@ mod tests {
         assert_eq!(together.result(1), None);
         assert_eq!(together.result(2), None);
     }
+
+    #[test]
+    fn a_panic_leaves_nobody_waiting() {
+        let together = Together::new(2, |inputs: &[usize]| {
+            assert!(inputs[0] != 1, "on purpose");
+            inputs.to_vec()
+        });
+        std::thread::scope(|scope| assert!(scope.spawn(|| together.result(1)).join().is_err()));
+        assert_eq!(together.result(2), Some(2));
+    }
 }

@@ -3,8 +3,8 @@
 
     tests/main_screen/record.py target/release/diaret
 
-Writes `grades.jsonl` (the records of `diaret grade`), `explained.json` (the reports of `diaret explain` at two limits, so
-that the evidence has a history) and `map.f16` (the last map, summed over its channels, half precision, row by row).
+Writes `grades.jsonl` (the records of `diaret grade`), `explained.json` (the report of `diaret explain`) and `map.f16` (its map,
+summed over its channels, half precision, row by row).
 """
 
 import json
@@ -17,7 +17,6 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 SAMPLES = HERE.parent.parent / "assets" / "samples"
 SHOWN = "IDRiD_048.jpg"
-LIMITS = [15, 256]
 
 
 def tensor(file, name):
@@ -38,16 +37,13 @@ def main():
         assert done.returncode in (0, 3), f"{arguments} ended with {done.returncode}"
         return done.stdout
 
-    reports = []
     with tempfile.TemporaryDirectory() as folder:
         raw = pathlib.Path(folder) / "raw.safetensors"
-        for limit in LIMITS:
-            arguments = ["--network", "resnet50", "--max-steps", str(limit), "--raw", str(raw)]
-            reports.append(json.loads(run("explain", SHOWN, *arguments)))
+        report = json.loads(run("explain", SHOWN, "--network", "resnet50", "--raw", str(raw)))
         values = tensor(raw, "attribution")
     sums = [sum(values[first : first + 3]) for first in range(0, len(values), 3)]
     (HERE / "map.f16").write_bytes(struct.pack(f"<{len(sums)}e", *sums))
-    (HERE / "explained.json").write_text(json.dumps(reports, indent=1) + "\n")
+    (HERE / "explained.json").write_text(json.dumps(report, indent=1) + "\n")
     lines = []
     for line in run("grade", ".", "--format", "jsonl").decode().splitlines():
         record = json.loads(line)

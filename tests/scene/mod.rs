@@ -76,9 +76,9 @@ pub fn map(field: FieldOfView, strength: f32, finished: bool) -> Map {
         completeness_gap: Some(-0.0028),
         map_change: Some(0.023),
         converged: finished,
-        gradient_evaluations: 49,
-        next: (!finished).then_some(89),
-        history: vec![refined(16, 0.066), refined(49, 0.023)],
+        gradient_evaluations: 40,
+        next: (!finished).then_some(72),
+        history: vec![refined(4, 0.27), refined(40, 0.023)],
         mass_at_rim: 0.08,
         seconds: 6.2,
     };

@@ -1,8 +1,9 @@
-//! A [`Plan`] comes in; executors on candle's tensors go out: CUDA and Metal, and candle's CPU as an oracle for tests.
+//! A [`Plan`] comes in; executors on candle's tensors go out: CUDA and Metal, and candle's CPU as an oracle for tests. [`training`]
+//! takes a graph through whole steps there.
 //!
 //! Composed of operations that candle has on every device: its forward convolution, views, comparisons and sums. On CUDA,
-//! kernels of our own (`cuda`) take the place of convolutions, pools and slopes. Matrix products stay in f32: candle allows TF32 only where a program asks for it, and this one does not (one gradient in TF32
-//! is off by a tenth).
+//! kernels of our own (`cuda`) take the place of convolutions, pools, slopes and batch norm. Matrix products stay in f32: candle
+//! allows TF32 only where a program asks for it, and this one does not (one gradient in TF32 is off by a tenth).
 
 mod convolution;
 #[cfg_attr(
@@ -32,7 +33,7 @@ use super::{Executor, Model, Network, NnError};
 const ROWS: usize = 8;
 /// The same by kernels of our own: the small images of a network's end must fill a card as well.
 const ROWS_ON_A_CARD: usize = 32;
-/// Images at once by kernels of our own: as many as decoders have ready while a batch runs.
+/// Images at once by kernels of our own; not measured yet.
 const IMAGES_ON_A_CARD: usize = 16;
 
 /// A network with weights on one of candle's devices.

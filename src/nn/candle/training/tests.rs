@@ -22,7 +22,9 @@ fn off(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / most
 }
 
-fn agree(graph: &Graph, given: &Parameters, images: &[f64], statistics: Statistics) {
+/// Bounds are for what comes forward and for gradients: where a channel hardly varies over few pixels, the norm of a batch enlarges
+/// what is rounded.
+fn agree(graph: &Graph, given: &Parameters, images: &[f64], statistics: Statistics, [forward, back]: [f64; 2]) {
     let (count, device) = (images.len() / (graph.side * graph.side * 3), Device::Cpu);
     let mut ours = CandleTrainer::<f64>::new(graph, given, count, statistics, &device).unwrap();
     let mut theirs = Trainer::<f64>::with(InstructionSet::Portable, graph, given, count, statistics).unwrap();
@@ -35,14 +37,15 @@ fn agree(graph: &Graph, given: &Parameters, images: &[f64], statistics: Statisti
     // The second step sees the moving statistics that the first one has left.
     for _ in 0..2 {
         let [one, other] = [ours.step(images, &loss).unwrap(), theirs.step(images, &loss).unwrap()];
-        assert!(off(&one.logits, &other.logits) < 1e-9 && off(&one.losses, &other.losses) < 1e-9);
+        let far = off(&one.logits, &other.logits).max(off(&one.losses, &other.losses));
+        assert!(far < forward, "{:?}, {statistics:?}: {far:e}", graph.network);
         for (one, other) in ours.parameters().iter().zip(theirs.tensors()) {
             let (name, host) = (&other.name, |tensor: &candle_core::Tensor| tensor.to_vec1::<f64>().unwrap());
             assert_eq!(&one.name, name);
-            assert!(off(&host(&one.values), &other.values) < 1e-9, "{name}");
+            assert!(off(&host(&one.values), &other.values) < forward, "{name}");
             let gradient = one.gradient.as_ref().map(host).unwrap_or_default();
             let off = off(&gradient, &other.gradient);
-            assert!(off < 1e-7, "{:?}, {statistics:?}, {name}: {off:e}", graph.network);
+            assert!(off < back, "{:?}, {statistics:?}, {name}: {off:e}", graph.network);
         }
     }
 }
@@ -58,7 +61,7 @@ fn all_that_a_step_can_meet() {
     for statistics in [Statistics::Batch, Statistics::Stored] {
         // As if the source had no gamma behind the first convolution.
         let some = |name: &str| given(name).filter(|_| name != "a_bn/gamma");
-        agree(&graph, &some, &images(IMAGES, SMALL), statistics);
+        agree(&graph, &some, &images(IMAGES, SMALL), statistics, [1e-9, 1e-7]);
     }
 }
 
@@ -66,6 +69,12 @@ fn all_that_a_step_can_meet() {
 fn the_three_networks() {
     for network in Network::ALL {
         let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
-        agree(&graph, &formula::parameters(&graph, 5), &images(2, SIDE), Statistics::Stored);
+        agree(&graph, &formula::parameters(&graph, 5), &images(2, SIDE), Statistics::Stored, [1e-9, 1e-7]);
     }
+}
+
+#[test]
+fn a_network_with_the_statistics_of_the_batch() {
+    let graph = Graph::new(Network::ResNet50, &Variant::keras(Network::ResNet50, Some(5)), SIDE).unwrap();
+    agree(&graph, &formula::parameters(&graph, 5), &images(2, SIDE), Statistics::Batch, [1e-6, 1e-4]);
 }

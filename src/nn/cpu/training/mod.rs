@@ -1,7 +1,7 @@
 //! A [`Graph`] and its parameters come in; for each batch of images its logits and the gradients by all parameters go out.
 //!
 //! The whole batch goes through one step after another, all threads on the same step: batch norm needs that, and weights
-//! are read once for all images. `nn::training::steps` says what runs, `norm` is what stands around a convolution's products, `pass` takes
+//! are read once for all images. `nn::steps` says what runs, `norm` is what stands around a convolution's products, `pass` takes
 //! a batch through and back. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels
 //! are packed anew at the beginning of each.
 //!
