@@ -14,10 +14,9 @@ use super::Stop;
 const ORDER: f64 = 1.3;
 const ALIKE: f64 = 0.7;
 
-/// What a map of four intervals is usually off by: 0.24 to 0.30 on three photographs and two networks. It says how fine the first
-/// refinement should be, and nothing that is shown.
-const USUAL: f64 = 0.28;
-const USUAL_INTERVALS: usize = 4;
+/// What a first map, of four intervals, is usually off by: 0.24 to 0.30 on three photographs and two networks. It says how fine the
+/// next one should be, and nothing that is shown.
+pub(super) const USUAL: f64 = 0.28;
 
 /// What the error of the finer of two maps is of the difference between them.
 ///
@@ -31,11 +30,6 @@ fn share_of_change(former: usize, intervals: usize) -> f64 {
 /// How many intervals make an error a `factor` smaller than `now` intervals do.
 pub(super) fn intervals(now: usize, factor: f64) -> usize {
     (now as f64 * factor.max(0.0).powf(1.0 / ORDER)).ceil() as usize
-}
-
-/// How many intervals usually make a map that is within `tolerance`.
-pub(super) fn usual(tolerance: f64) -> usize {
-    intervals(USUAL_INTERVALS, USUAL / tolerance.max(f64::MIN_POSITIVE))
 }
 
 /// Squared norms gathered while one refinement replaces another.

@@ -10,7 +10,8 @@
 //! rescale rule, arXiv 1704.02685, does so over a single interval), the map is complete at every refinement.
 //!
 //! Secants of wide intervals are no part of narrower ones: each refinement is made anew, the second with as many intervals as
-//! usually suffice, any other with as many as the claim about the one before says are needed. Memory: one micro-batch, and a sum for each path.
+//! usually suffice, any other with as many as the claim about the one before says are needed. Memory: one
+//! micro-batch, and a sum for each path.
 
 use std::time::Instant;
 
@@ -76,11 +77,8 @@ impl IntegratedGradients<'_> {
             integral.note(change, [former, intervals]);
             let mut attribution = integral.attribution(stop, begun);
             let enough = intervals >= LEAST && attribution.converged;
-            let aim = AIM * stop.tolerance;
-            let wanted = match attribution.map_change {
-                Some(claim) => convergence::intervals(intervals, claim / aim),
-                None => convergence::usual(aim),
-            };
+            let error = attribution.map_change.unwrap_or(convergence::USUAL);
+            let wanted = convergence::intervals(intervals, error / (AIM * stop.tolerance));
             let next = next([intervals, wanted], [integral.evaluations / paths, limit]).filter(|_| !enough);
             attribution.next = next.map(|next| integral.evaluations + paths * next);
             hear(Update::Map(Box::new(attribution.clone())));
