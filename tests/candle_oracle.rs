@@ -12,7 +12,7 @@ use diaret::nn::cpu::CpuExecutor;
 use diaret::nn::graph::{Graph, Mixed10Pool, Variant};
 use diaret::nn::plan::Plan;
 use diaret::nn::real::Real;
-use diaret::nn::{At, Executor, Gradients, Network, Secants, candle};
+use diaret::nn::{At, Executor, Gradients, Line, Network, Secants, candle};
 
 const SIDE: usize = 107;
 const ROWS: usize = 2;
@@ -66,6 +66,13 @@ fn compare<T: Real + WithDType>(network: Network, variant: &Variant, limits: [f6
     let gradient = relative(&theirs_between.gradient, &ours_between.gradient);
     println!("{} secants {}: logits {logits:.1e}, gradient {gradient:.1e}", network.name(), std::any::type_name::<T>());
     assert!(logits <= limits[0] && gradient <= limits[1], "{network:?} secants: {logits:e} {gradient:e}");
+    // The same on the device, of which two images and the sum remain.
+    let (line, places) = (Line { from, to }, [0.0, 0.1, 0.4, 1.0]);
+    let ours_along = ours.along(line, &places, &between, &|| false).unwrap();
+    let theirs_along = theirs.along(line, &places, &between, &|| false).unwrap();
+    let logits = relative(&theirs_along.logits, &ours_along.logits);
+    let gradient = relative(&theirs_along.gradient, &ours_along.gradient);
+    assert!(logits <= limits[0] && gradient <= limits[1], "{network:?} along a line: {logits:e} {gradient:e}");
     let logits = relative(&theirs.logits(&images).unwrap(), &ours.logits(&images).unwrap());
     assert!(logits <= limits[0], "{logits:e}");
 }
@@ -110,5 +117,22 @@ fn images_of_another_size_are_an_error() {
     let plan = Plan::<f32>::new(&graph, &hashed::parameters(&graph, 5)).unwrap();
     let mut executor = candle::executor(&plan, &Device::Cpu, 1).unwrap();
     assert!(executor.logits(&[0.0; 7]).unwrap_err().to_string().contains("7 values given"));
-    assert!(executor.value_and_gradient(&[], At::Input, &cotangent).is_err());
+}
+
+#[test]
+fn of_no_images_all_is_empty() {
+    let network = Network::ResNet50;
+    let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
+    let plan = Plan::<f32>::new(&graph, &hashed::parameters(&graph, 5)).unwrap();
+    let theirs = candle::executor(&plan, &Device::Cpu, 1).unwrap();
+    let ours = CpuExecutor::new(Arc::new(plan), ROWS).unwrap();
+    for mut executor in [Box::new(ours) as Box<dyn Executor>, Box::new(theirs)] {
+        assert_eq!(executor.logits(&[]).unwrap(), [0.0; 0]);
+        for at in [At::Input, At::Features] {
+            let Gradients { logits, values, gradient, activation, shape } =
+                executor.value_and_gradient(&[], at, &cotangent).unwrap();
+            assert!(logits.is_empty() && values.is_empty() && gradient.is_empty() && activation.is_empty());
+            assert_eq!(shape, if at == At::Input { [SIDE, SIDE, 3] } else { [4, 4, 2048] });
+        }
+    }
 }

@@ -172,6 +172,41 @@ fn out_appears_whole_or_not_at_all() {
     assert!(stderr(&nowhere).contains("folder.csv"));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn records_that_were_written_before_the_disk_was_full_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["IDRiD_048.jpg", "IDRiD_199.jpg", "IDRiD_224.jpg"] {
+        std::fs::copy(sample(name), folder.path().join(name)).expect("copied");
+    }
+    let out = folder.path().join("records.jsonl");
+    // A file of 2 KiB at most holds two records, and a part of the third.
+    let limited = "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args([
+            "-c",
+            limited,
+            env!("CARGO_BIN_EXE_diaret"),
+            "grade",
+            &text(folder.path()),
+            "--format",
+            "jsonl",
+            "--out",
+        ])
+        .arg(&out)
+        .output()
+        .expect("a shell");
+    assert_eq!(status(&output), 1, "{}", stderr(&output));
+    let part = folder.path().join("records.jsonl.part");
+    assert!(
+        stderr(&output).contains(&format!("those of 2 photographs are in {}", part.display())),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!out.exists());
+    assert_eq!(records(&std::fs::read(part).expect("it is there")).len(), 2, "and both are whole");
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let mut child = command()

@@ -19,13 +19,15 @@ use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 struct Shown {
     graded: Result<Assessment, String>,
     map: Result<Map, String>,
+    /// Why the map is not refined further.
+    failure: Option<String>,
     response: Option<Response>,
 }
 
 impl Default for Shown {
     fn default() -> Self {
         let field = diaret::fundus::FieldOfView { centre: [50.0; 2], radius: 50.0 };
-        Self { graded: Ok(scene::assessment()), map: Ok(scene::map(field, 1.0, false)), response: None }
+        Self { graded: Ok(scene::assessment()), map: Ok(scene::map(field, 1.0, false)), failure: None, response: None }
     }
 }
 
@@ -39,7 +41,7 @@ impl Shown {
             },
             networks: &networks,
             map: match &self.map {
-                Ok(map) => MapState::Shown(map),
+                Ok(map) => MapState::Shown { map, failure: self.failure.as_deref() },
                 Err(reason) => MapState::Failed(reason),
             },
             stop: Stop::default(),
@@ -147,10 +149,19 @@ fn grad_cam_claims_no_completeness() {
 }
 
 #[test]
+fn a_map_that_is_not_refined_further_does_not_promise_another() {
+    let shown = Shown { failure: Some("the card is out of memory".to_owned()), ..Shown::default() };
+    let harness = harness(shown, 1376.0, egui::Theme::Dark, 1.0);
+    harness.get_by_label("not refined further");
+    assert!(harness.query_by_label_contains("next map").is_none());
+}
+
+#[test]
 fn a_skipped_file_has_no_bars_but_a_reason() {
     let shown = Shown {
         graded: Err("cat.jpg is not a fundus photograph".to_owned()),
         map: Err("no map without a photograph".to_owned()),
+        failure: None,
         response: None,
     };
     let mut harness = harness(shown, 1056.0, egui::Theme::Dark, 1.0);

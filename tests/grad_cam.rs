@@ -22,6 +22,10 @@ impl Differentiable for Pooled {
         1
     }
 
+    fn precision(&self) -> f64 {
+        0.0
+    }
+
     fn values(&mut self, _: &[f32]) -> Result<Vec<f64>, AttributionError> {
         Err(AttributionError::Function("Grad-CAM needs no values".into()))
     }
@@ -30,7 +34,7 @@ impl Differentiable for Pooled {
         Err(AttributionError::Function("Grad-CAM needs no gradients by the input".into()))
     }
 
-    fn secants(&mut self, _: &[f32], _: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
+    fn secants(&mut self, _: [&[f32]; 2], _: &[f64], _: &Cancel) -> Result<(Vec<f64>, Vec<f64>), AttributionError> {
         Err(AttributionError::Function("Grad-CAM needs no secants".into()))
     }
 

@@ -1,24 +1,25 @@
 //! Every layout that `diaret import-weights` reads gives the logits of the library it comes from
-//! (`tests/goldens/import_layouts.py`); what names do not decide has to be said; the ImageNet ResNet-50 knows a cat.
+//! (`tests/goldens/import_layouts.py`); what names do not decide has to be said; files that cannot be right are refused; the
+//! ImageNet ResNet-50 knows a cat.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what only tests call is a test")]
 
 mod hashed;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
 use diaret::nn::cpu::CpuExecutor;
-use diaret::nn::graph::Graph;
+use diaret::nn::graph::{Graph, Preprocessing, Variant};
 use diaret::nn::plan::Plan;
 use diaret::nn::weights::{Choices, Imported, LARGEST_FILE, import};
 use diaret::nn::{Executor as _, Network};
 use half::f16;
-use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use support::{diaret, status, stderr};
 
@@ -155,6 +156,11 @@ goldens! {
 
 /// A file with the names and shapes of a layout and nothing but zeros.
 fn zeros(names: &BTreeMap<String, Vec<usize>>, folder: &Path) -> PathBuf {
+    zeros_with(names, None, folder)
+}
+
+/// The same with something that it says of itself.
+fn zeros_with(names: &BTreeMap<String, Vec<usize>>, said: Option<String>, folder: &Path) -> PathBuf {
     let file = folder.join("zeros.safetensors");
     let largest = names.values().map(|shape| shape.iter().product::<usize>()).max().unwrap_or(0);
     let zeros = vec![0; 2 * largest];
@@ -162,7 +168,8 @@ fn zeros(names: &BTreeMap<String, Vec<usize>>, folder: &Path) -> PathBuf {
         let size = 2 * shape.iter().product::<usize>();
         (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), &zeros[..size]).unwrap())
     });
-    safetensors::serialize_to_file(views, None, &file).unwrap();
+    let metadata = said.map(|said| HashMap::from([("diaret".to_owned(), said)]));
+    safetensors::serialize_to_file(views, metadata, &file).unwrap();
     file
 }
 
@@ -202,6 +209,96 @@ fn a_file_of_another_network_is_named() {
     more.insert("layer2.0.conv2.weight".into(), vec![128, 128, 1, 1]);
     let file = zeros(&more, folder.path());
     refused(Network::ResNet50, &[], &file, 1, &["layer2.0.conv2.weight", "[1, 1, 128, 128]", "[3, 3, 128, 128]"]);
+}
+
+/// A network with two heads has no parameters for one: none of them is taken for the other.
+#[test]
+fn two_tensors_for_one_parameter_are_named() {
+    let layouts = layouts();
+    let folder = tempfile::tempdir().unwrap();
+    for (layout, head, other) in [
+        ("keras resnet50", "predictions/kernel", "dense_7/kernel"),
+        ("torchvision resnet50", "fc.weight", "last_linear.weight"),
+    ] {
+        let mut tensors = layouts[layout].tensors.clone();
+        tensors.insert(other.into(), tensors[head].clone());
+        let file = zeros(&tensors, folder.path());
+        refused(Network::ResNet50, &[], &file, 1, &[&file.display().to_string(), head, other, "predictions/kernel"]);
+    }
+}
+
+#[test]
+fn values_that_no_training_gives_are_named_as_the_file_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("foreign.safetensors");
+    let layout = layouts().remove("torchvision resnet50").unwrap();
+    write(&layout, &file);
+    let whole = std::fs::read(&file).unwrap();
+    for (tensor, value, fault) in [
+        ("layer1.0.conv1.weight", f16::NAN, "not finite"),
+        ("layer1.0.bn1.running_var", f16::NEG_ONE, "negative variance"),
+    ] {
+        let mut bytes = whole.clone();
+        let (length, header) = SafeTensors::read_metadata(&whole).unwrap();
+        let start = 8 + length + header.info(tensor).unwrap().data_offsets.0;
+        bytes[start..start + 2].copy_from_slice(&value.to_le_bytes());
+        std::fs::write(&file, bytes).unwrap();
+        refused(layout.network, &[], &file, 1, &["foreign.safetensors", tensor, fault]);
+    }
+}
+
+/// What a file of this program's says of itself: a ResNet-50 in those files.
+fn described(files: &[&str]) -> String {
+    let variant = Variant::keras(Network::ResNet50, Some(5));
+    let described = serde_json::json!({
+        "network": Network::ResNet50, "variant": variant, "provenance": "a test", "licence": "MIT", "files": files,
+    });
+    described.to_string()
+}
+
+#[test]
+fn an_option_does_not_overrule_what_a_file_says_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layouts().remove("keras resnet50").unwrap();
+    let file = zeros_with(&layout.tensors, Some(described(&["zeros.safetensors"])), folder.path());
+    let read = |variant: Option<&str>, preprocessing| {
+        let variant = variant.map(|words| words.parse().unwrap());
+        import(Network::ResNet50, &file, &Choices { variant, preprocessing })
+    };
+    assert!(read(Some("keras"), Some(Preprocessing::Caffe)).is_ok());
+    for (variant, preprocessing, words) in [
+        (None, Some(Preprocessing::Torch), ["--preprocessing caffe", "--preprocessing torch"]),
+        (Some("v1.5"), None, ["--variant v1,", "--variant v1.5"]),
+    ] {
+        let said = read(variant, preprocessing).unwrap_err().to_string();
+        assert!(said.contains("zeros.safetensors") && words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+#[test]
+fn a_network_goes_on_in_files_beside_the_first_alone() {
+    let outside = tempfile::tempdir().unwrap();
+    let folder = outside.path().join("inside");
+    std::fs::create_dir(&folder).unwrap();
+    let tensors = BTreeMap::from([("conv1_conv/kernel".to_owned(), vec![7, 7, 3, 64])]);
+    let other = zeros(&tensors, outside.path());
+    for name in ["../zeros.safetensors", &other.display().to_string(), ""] {
+        let file = zeros_with(&tensors, Some(described(&["zeros.safetensors", name])), &folder);
+        refused(Network::ResNet50, &[], &file, 1, &["zeros.safetensors", &format!("`{name}`"), "no file name"]);
+    }
+}
+
+/// Nobody ever writes to the pipe.
+#[cfg(unix)]
+#[test]
+fn a_pipe_among_the_files_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let tensors = BTreeMap::from([("conv1_conv/kernel".to_owned(), vec![7, 7, 3, 64])]);
+    let file = zeros_with(&tensors, Some(described(&["zeros.safetensors", "pipe"])), folder.path());
+    refused(Network::ResNet50, &[], &file, 1, &["pipe", "no regular file"]);
+    refused(Network::ResNet50, &[], &pipe, 1, &["pipe", "no regular file"]);
 }
 
 /// Its place among the classes of `ImageNet`.

@@ -127,11 +127,11 @@ fn list() -> Vec<Event> {
     let samples = repository().join("assets/samples");
     let cases = records().into_iter().map(|record| Case {
         path: samples.join(record.file.file_name().unwrap_or_default()),
-        identity: fundus::Identity { patient: record.patient, eye: record.eye, date: None },
+        identity: fundus::Identity { patient: record.patient, eye: record.eye, ..Default::default() },
     });
     let cases: Vec<Case> = cases.collect();
     let thumbnails: Vec<Event> = cases.iter().enumerate().map(|(place, case)| thumbnail(place, case)).collect();
-    let opened = Event::Opened { title: "samples".to_owned(), cases, ignored: 2 };
+    let opened = Event::Opened { title: "samples".to_owned(), cases, unreadable: Vec::new() };
     let outcomes = records().into_iter().enumerate().map(|(place, record)| outcome(CaseId(place), record));
     std::iter::once(opened).chain(thumbnails).chain(outcomes).collect()
 }

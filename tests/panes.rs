@@ -45,7 +45,7 @@ impl Shown {
     }
 
     fn show(&mut self, ui: &mut egui::Ui) {
-        let identity = Identity { patient: None, eye: Some(Laterality::Left), date: None };
+        let identity = Identity { eye: Some(Laterality::Left), ..Identity::default() };
         let input = Input {
             name: "painted",
             identity: &identity,
@@ -59,7 +59,7 @@ impl Shown {
                 output: Output::LogOddsReferable,
                 predicted: None,
             },
-            map: self.map.as_ref().map_or(MapState::Waiting, MapState::Shown),
+            map: self.map.as_ref().map_or(MapState::Waiting, |map| MapState::Shown { map, failure: None }),
             drawing: Drawing {
                 heatmap: HeatmapSettings::default(),
                 colormap: Colormap::default(),

@@ -10,7 +10,7 @@ use diaret::fundus::{
 use dicom_core::value::{DataSetSequence, PixelFragmentSequence};
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject, open_file};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -295,7 +295,11 @@ fn bytes(content: Vec<u8>) -> DataElement<InMemDicomObject, Vec<u8>> {
 }
 
 fn fragment(content: Vec<u8>) -> DataElement<InMemDicomObject, Vec<u8>> {
-    DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new_fragments(vec![content]))
+    fragments(vec![content])
+}
+
+fn fragments(contents: Vec<Vec<u8>>) -> DataElement<InMemDicomObject, Vec<u8>> {
+    DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new_fragments(contents))
 }
 
 #[test]
@@ -305,8 +309,12 @@ fn dicom_pixels_and_tags() {
     object.put(bytes(ramp(6, 4).into_raw()));
     let photograph = open(&save(&folder, object, NATIVE, PHOTOGRAPHY)).unwrap();
     assert_eq!(photograph.pixels, ramp(6, 4));
-    let identity =
-        Identity { patient: Some("P-17".to_owned()), eye: Some(Laterality::Left), date: Some("2024-02-29".to_owned()) };
+    let identity = Identity {
+        patient: Some("P-17".to_owned()),
+        patient_within: None,
+        eye: Some(Laterality::Left),
+        date: Some("2024-02-29".to_owned()),
+    };
     assert_eq!(photograph.identity, identity);
 }
 
@@ -390,6 +398,102 @@ fn dicom_of_jpeg_2000_and_jpeg_lossless() {
         assert!(pairs.clone().all(|(a, b)| a.abs_diff(*b) <= tolerance), "{name}");
         assert_eq!(photograph.identity.eye, Some(Laterality::Left), "{name}");
     }
+}
+
+/// A file of another maker: the object, its transfer syntax and the stream of its pixels.
+fn fixture(name: &str) -> (InMemDicomObject, String, Vec<u8>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.dcm"));
+    let object = open_file(path).unwrap();
+    let syntax = object.meta().transfer_syntax().to_owned();
+    let stream = object.element(tags::PIXEL_DATA).unwrap().fragments().unwrap().concat();
+    (object.into_inner(), syntax, stream)
+}
+
+#[test]
+fn dicom_streams_in_several_fragments() {
+    let folder = folder();
+    let thirds = |stream: &[u8]| stream.chunks(stream.len().div_ceil(6) * 2).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    for name in ["jpeg2000_lossless", "jpeg_lossless", "jpeg_lossless_16"] {
+        let (mut object, syntax, stream) = fixture(name);
+        let kind = if name.ends_with("16") { PHOTOGRAPHY_16 } else { PHOTOGRAPHY };
+        let whole = open(&save(&folder, object.clone(), &syntax, kind)).unwrap().pixels;
+        let pieces = thirds(&stream);
+        assert_eq!(pieces.len(), 3, "{name}");
+        object.put(fragments(pieces));
+        assert_eq!(open(&save(&folder, object, &syntax, kind)).unwrap().pixels, whole, "{name}");
+    }
+    let jpeg = encoded(&ramp(6, 4).into(), ImageFormat::Jpeg);
+    for photometric in ["RGB", "YBR_FULL_422"] {
+        let [whole, pieces] = [vec![jpeg.clone()], thirds(&jpeg)].map(|content| {
+            let mut object = dicom(photometric, 8);
+            object.put(fragments(content));
+            open(&save(&folder, object, uids::JPEG_BASELINE8_BIT, PHOTOGRAPHY)).unwrap().pixels
+        });
+        assert_eq!(whole, pieces, "{photometric}");
+    }
+}
+
+/// Decoders allocate for the size in the stream.
+#[test]
+fn dicom_streams_that_state_another_picture_than_their_header() {
+    let folder = folder();
+    let refusal = |content: Vec<u8>, bits: u16, syntax: &str| {
+        let mut object = dicom("RGB", bits);
+        object.put(fragment(content));
+        let (error, message) = refused(&save(&folder, object, syntax, PHOTOGRAPHY));
+        assert!(matches!(error, ReadError::Damaged { .. }), "{message}");
+        message
+    };
+    let names = |message: String, both: [&str; 2]| assert!(both.iter().all(|one| message.contains(one)), "{message}");
+
+    let mut jpeg = encoded(&ramp(6, 4).into(), ImageFormat::Jpeg);
+    names(refusal(jpeg.clone(), 16, uids::JPEG_EXTENDED12_BIT), ["16 bits", "say 8"]);
+    let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[65_000_u16.to_be_bytes(), 65_000_u16.to_be_bytes()].concat());
+    names(refusal(jpeg.clone(), 8, uids::JPEG_BASELINE8_BIT), ["6 x 4", "65000 x 65000"]);
+    // As lossless JPEG, whose decoder allocates most.
+    jpeg[frame + 1] = 0xC3;
+    names(refusal(jpeg, 8, uids::JPEG_LOSSLESS_SV1), ["6 x 4", "65000 x 65000"]);
+    let grey = encoded(&DynamicImage::from(ramp(6, 4)).to_luma8().into(), ImageFormat::Jpeg);
+    names(refusal(grey, 8, uids::JPEG_BASELINE8_BIT), ["3 channels", "say 1"]);
+    names(refusal(vec![0xFF, 0xD8, 0xFF, 0xD9], 8, uids::JPEG_BASELINE8_BIT), ["do not say", "how large"]);
+    names(refusal(vec![0xFF; 64], 8, uids::JPEG2000), ["do not say", "how large"]);
+
+    for (name, place, value, says) in
+        [("jpeg2000_lossless", 4, 65_000_u32, "65000 x 36"), ("jpeg2000_lossy", 8, 4_000_000_000, "40 x 4000000000")]
+    {
+        let (mut object, syntax, mut stream) = fixture(name);
+        let size = stream.windows(4).position(|markers| markers == [0xFF, 0x4F, 0xFF, 0x51]).unwrap() + 4;
+        stream[size + place..size + place + 4].copy_from_slice(&value.to_be_bytes());
+        object.put(fragment(stream));
+        names(refused(&save(&folder, object, &syntax, PHOTOGRAPHY)).1, ["40 x 36", says]);
+    }
+}
+
+/// A decoder that expands a segment before it takes what it needs must not be given one that expands for ever.
+#[test]
+fn dicom_runs_that_expand_to_more_than_the_picture() {
+    let folder = folder();
+    let read = |contents: Vec<Vec<u8>>| {
+        let mut object = dicom("YBR_FULL", 8);
+        object.put(fragments(contents));
+        open(&save(&folder, object, uids::RLE_LOSSLESS, PHOTOGRAPHY)).map(|photograph| photograph.pixels)
+    };
+    let sound = run_lengths([124, 86, 182], 24);
+    let expected = read(vec![sound.clone()]).unwrap();
+    // Padding, as even lengths ask for it, and fragments of frames that the header does not count.
+    assert_eq!(read(vec![[&sound[..], &[0, 0]].concat()]).unwrap(), expected);
+    assert_eq!(read(vec![sound.clone(), sound.clone(), Vec::new()]).unwrap(), expected);
+
+    let bomb = [&sound[..], &[129, 7].repeat(1000)].concat();
+    let error = read(vec![bomb]).unwrap_err();
+    assert!(matches!(error, ReadError::Damaged { .. }) && error.to_string().contains("128024 samples"), "{error}");
+    let mut crowded = sound.clone();
+    crowded[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(read(vec![crowded]), Err(ReadError::Damaged { .. })));
+    let short = run_lengths([124, 86, 182], 23);
+    assert!(matches!(read(vec![short]), Err(ReadError::Truncated { .. })));
+    assert!(matches!(read(Vec::new()), Err(ReadError::Damaged { .. })));
 }
 
 #[test]

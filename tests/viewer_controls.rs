@@ -43,7 +43,10 @@ fn window(names: &[&str]) -> Harness<'static, Window> {
     let cases = names
         .iter()
         .map(|name| Case { path: PathBuf::from(format!("/photographs/{name}.jpg")), identity: Identity::default() });
-    tell(&mut harness, Event::Opened { title: "photographs".to_owned(), cases: cases.collect(), ignored: 0 });
+    tell(
+        &mut harness,
+        Event::Opened { title: "photographs".to_owned(), cases: cases.collect(), unreadable: Vec::new() },
+    );
     harness.run_steps(4);
     harness
 }

@@ -16,13 +16,8 @@ use egui::{Key, Modifiers};
 
 /// A file named `PATIENT_EYE`, or a name that says nothing.
 fn case(name: &str) -> Case {
-    let (patient, eye) = match name.split_once('_') {
-        Some((patient, "left")) => (Some(patient), Some(Laterality::Left)),
-        Some((patient, "right")) => (Some(patient), Some(Laterality::Right)),
-        _ => (None, None),
-    };
-    let identity = Identity { patient: patient.map(str::to_owned), eye, date: None };
-    Case { path: PathBuf::from(format!("/photographs/{name}.jpg")), identity }
+    let path = PathBuf::from(format!("/photographs/{name}.jpg"));
+    Case { identity: Identity::from_file_name(&path), path }
 }
 
 fn open(names: &[&str]) -> (Model, Vec<Effect>) {
@@ -33,7 +28,7 @@ fn open(names: &[&str]) -> (Model, Vec<Effect>) {
     let gone = NetworkState::Unavailable("no weights yet".to_owned());
     model.apply(Event::Network(Network::InceptionResNetV2, gone));
     let cases = names.iter().map(|name| case(name)).collect();
-    let effects = model.apply(Event::Opened { title: "photographs".to_owned(), cases, ignored: 0 });
+    let effects = model.apply(Event::Opened { title: "photographs".to_owned(), cases, unreadable: Vec::new() });
     (model, effects)
 }
 
@@ -116,8 +111,30 @@ fn another_case_forgets_the_former_ones_picture_and_map() {
     model.act(Command::Step(1));
     assert!(model.map.is_none() && model.picture.is_none());
     model.apply(Event::Map(CaseId(0), map(request)));
-    model.apply(Event::MapFailed(CaseId(0), "late".to_owned()));
+    model.apply(Event::MapFailed(CaseId(0), request, "late".to_owned()));
     assert!(model.map.is_none() && model.map_failure.is_none(), "what was asked before is of no use");
+}
+
+#[test]
+fn a_map_that_cannot_be_refined_stays_and_says_why() {
+    let (mut model, _) = open(&["a"]);
+    let request = model.request;
+    model.apply(Event::Map(CaseId(0), map(request)));
+    model.apply(Event::MapFailed(CaseId(0), request, "the card is out of memory".to_owned()));
+    assert!(model.map.is_some() && model.map_failure.as_deref() == Some("the card is out of memory"));
+    press(&mut model, Key::N, Modifiers::NONE);
+    model.apply(Event::MapFailed(CaseId(0), request, "late".to_owned()));
+    assert!(model.map_failure.is_none(), "another network was asked meanwhile");
+}
+
+#[test]
+fn folders_that_cannot_be_searched_are_named() {
+    let (mut model, _) = open(&["a"]);
+    let cases = vec![Case { path: "b.jpg".into(), identity: Identity::default() }];
+    let unreadable = vec!["p002: Permission denied".to_owned()];
+    model.apply(Event::Opened { title: "all".to_owned(), cases, unreadable });
+    assert_eq!(model.notice.as_deref(), Some("Not searched: p002: Permission denied"));
+    assert_eq!(model.selected, Some(CaseId(0)));
 }
 
 #[test]
@@ -175,14 +192,39 @@ fn the_two_eyes_of_a_patient_stand_together_and_a_key_goes_between_them() {
 fn the_other_eye_of_the_same_date_comes_before_a_nearer_one() {
     let dated = |eye, date: &str| Case {
         path: PathBuf::from(format!("{date}.jpg")),
-        identity: Identity { patient: Some("10".to_owned()), eye: Some(eye), date: Some(date.to_owned()) },
+        identity: Identity {
+            patient: Some("10".to_owned()),
+            eye: Some(eye),
+            date: Some(date.to_owned()),
+            ..Identity::default()
+        },
     };
     let (left, right) = (Laterality::Left, Laterality::Right);
     let cases = vec![dated(left, "2015-03-02"), dated(right, "2014-01-01"), dated(right, "2015-03-02")];
     let mut model = Model::new(&Settings::default());
-    model.apply(Event::Opened { title: String::new(), cases, ignored: 0 });
+    model.apply(Event::Opened { title: String::new(), cases, unreadable: Vec::new() });
     model.act(Command::OtherEye);
     assert_eq!(model.selected, Some(CaseId(2)));
+}
+
+#[test]
+fn the_same_name_in_another_folder_is_another_person() {
+    let (mut model, _) = open(&["p001/fundus_left", "p002/fundus_left", "p002/fundus_right", "p003/fundus_right"]);
+    let list: Vec<CaseId> = model.cases.shown().to_vec();
+    assert_eq!(list, [0, 1, 2, 3].map(CaseId), "nobody is grouped across folders");
+    assert_eq!(model.cases.other_eye(CaseId(0)), None);
+    assert_eq!(model.cases.other_eye(CaseId(1)), Some(CaseId(2)));
+    assert_eq!(model.cases.other_eye(CaseId(3)), None);
+    assert!(press(&mut model, Key::E, Modifiers::NONE).is_empty() && model.notice.is_some());
+
+    let said = Identity { patient_within: None, ..model.cases.get(CaseId(0)).unwrap().case.identity.clone() };
+    model.apply(Event::Identified(CaseId(0), said.clone()));
+    assert_eq!(model.cases.other_eye(CaseId(0)), None, "nor is what a file says what another's name seems to say");
+    let eye = Some(Laterality::Right);
+    model.apply(Event::Identified(CaseId(3), Identity { eye, ..said }));
+    assert_eq!(model.cases.other_eye(CaseId(0)), Some(CaseId(3)), "what both files say holds everywhere");
+    model.act(Command::Order(OrderBy::Name));
+    assert_eq!(model.cases.shown(), [0, 3, 1, 2].map(CaseId));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A wrong hash and a missing, truncated or mismatched tensor are named; what is written is loaded again as it was.
+//! A wrong hash and a missing, truncated, mismatched or impossible tensor are named; what is written is loaded again as it was.
 
 #![allow(clippy::unwrap_used, reason = "what only tests call is a test")]
 
@@ -11,6 +11,8 @@ use std::time::Instant;
 use diaret::nn::graph::{Graph, Variant};
 use diaret::nn::weights::{Description, LARGEST_FILE, MANIFEST, Manifest, Tensor, Tensors, load, write};
 use diaret::nn::{Device, DeviceChoice, Network, SIDE};
+use half::f16;
+use safetensors::SafeTensors;
 
 const NETWORK: Network = Network::ResNet50;
 
@@ -147,12 +149,40 @@ fn missing_mismatched_and_unknown_tensors_are_named() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_not_written() {
+fn weights_that_no_training_gives_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut tensors = resnet50().clone();
-    tensors.get_mut("predictions/bias").unwrap().values[2] = f32::NAN;
-    let refused = write(&folder.path().join("network.safetensors"), &tensors, &description(NETWORK)).unwrap_err();
-    assert_names(&refused.to_string(), &["predictions/bias", "not finite"]);
+    for (name, value, fault) in
+        [("predictions/bias", f32::NAN, "not finite"), ("conv1_bn/moving_variance", -1e-6, "a negative variance")]
+    {
+        let mut tensors = resnet50().clone();
+        tensors.get_mut(name).unwrap().values[2] = value;
+        let refused = write(&folder.path().join("network.safetensors"), &tensors, &description(NETWORK)).unwrap_err();
+        assert_names(&refused.to_string(), &[name, fault]);
+    }
+}
+
+/// A file that another program wrote, or that was damaged before it was hashed. Loaded, it would grade: ReLUs take NaN for 0.
+#[test]
+fn weights_that_no_training_gives_are_not_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    shelve(folder.path(), NETWORK, resnet50());
+    let file = folder.path().join("network.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    let (length, header) = SafeTensors::read_metadata(&whole).unwrap();
+    for (name, value, fault) in [
+        ("conv2_block1_1_conv/kernel", f16::NAN, "not finite"),
+        ("conv2_block1_1_bn/beta", f16::INFINITY, "not finite"),
+        ("conv2_block1_1_bn/moving_variance", f16::NEG_ONE, "a negative variance"),
+    ] {
+        let mut bytes = whole.clone();
+        let start = 8 + length + header.info(name).unwrap().data_offsets.0;
+        bytes[start..start + 2].copy_from_slice(&value.to_le_bytes());
+        std::fs::write(&file, &bytes).unwrap();
+        let mut manifest = Manifest::read(folder.path()).unwrap();
+        manifest.networks.get_mut(&NETWORK).unwrap().files[0].sha256 = sha256(&bytes);
+        manifest.write(folder.path()).unwrap();
+        assert_names(&error(folder.path(), NETWORK), &["network.safetensors", name, fault, "restore"]);
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Two refinements of a map come in; how far the finer one is from the truth, and what the sum says, goes out.
 //!
 //! A claim is the distance between both, times what is left of it at the finer one if errors fall as they were measured to fall
-//! (`ORDER`): the order is assumed, and what differs from one photograph to the next is the distance.
+//! (`ORDER`): the order is assumed, and what differs from one photograph to the next is the distance. What rounding adds is a
+//! constant of the function.
 
 use super::Stop;
 
@@ -54,9 +55,10 @@ impl Change {
         if self.difference == 0.0 { 0.0 } else { (self.difference / self.norm).sqrt() }
     }
 
-    /// The claimed relative L2 distance of the finer map to the truth, by the intervals that both have on each path.
-    pub(super) fn claim(self, former: usize, intervals: usize) -> f64 {
-        self.relative() * share_of_change(former, intervals)
+    /// The claimed relative L2 distance of the finer map to the truth, by the intervals that both have on each path: what is
+    /// left of the change, and what the function's `precision` adds to it.
+    pub(super) fn claim(self, [former, intervals]: [usize; 2], precision: f64) -> f64 {
+        (self.relative() * share_of_change(former, intervals)).hypot(precision)
     }
 }
 

@@ -7,7 +7,8 @@
 //! its secant ([`Differentiable::secants`]), which is the mean of its slope on the way as far as what it sees moves straight. So
 //! a secant gradient is near the mean of the gradient over its interval, where the gradient at a point is but a sample of it:
 //! the error falls faster with the number of intervals, from a smaller beginning. And since parts of F telescope (DeepLIFT's
-//! rescale rule, arXiv 1704.02685, does so over a single interval), the map is complete at every refinement.
+//! rescale rule, arXiv 1704.02685, does so over a single interval), the map is complete at every refinement, as far as
+//! slopes are not rounded.
 //!
 //! Secants of wide intervals are no part of narrower ones: each refinement is made anew, the second with as many intervals as
 //! usually suffice, any other with as many as the claim about the one before says are needed. Memory: one
@@ -74,7 +75,7 @@ impl IntegratedGradients<'_> {
         loop {
             integral.take(function, intervals, cancel, hear)?;
             let change = integral.finish()?;
-            integral.note(change, [former, intervals]);
+            integral.note(change, [former, intervals], function.precision());
             let mut attribution = integral.attribution(stop, begun);
             let enough = intervals >= LEAST && attribution.converged;
             let error = attribution.map_change.unwrap_or(convergence::USUAL);
@@ -223,13 +224,11 @@ impl<'a> Integral<'a> {
             for first in (0..intervals).step_by(rows) {
                 cancel.check()?;
                 let places = &places[first..=intervals.min(first + rows)];
-                let (values, gradients) = function.secants(&line.images(input, places), cancel)?;
-                if values.len() != places.len() || gradients.len() != (places.len() - 1) * input.len() {
+                let (values, gradient) = function.secants([line.start, input], places, cancel)?;
+                if values.len() != places.len() || gradient.len() != input.len() {
                     return Err(AttributionError::Function("it gave fewer secants than it was asked for".into()));
                 }
-                for (ends, gradient) in places.windows(2).zip(gradients.chunks_exact(input.len())) {
-                    line.add(gradient, ends[1] - ends[0]);
-                }
+                line.mean.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
                 if first == 0 {
                     line.value_at_start = values[0];
                 }
@@ -285,7 +284,7 @@ impl<'a> Integral<'a> {
     }
 
     /// What a change from `former` intervals to `intervals` says: about this map, and about the first one, which could say nothing.
-    fn note(&mut self, change: Change, [former, intervals]: [usize; 2]) {
+    fn note(&mut self, change: Change, [former, intervals]: [usize; 2], precision: f64) {
         if former == 0 {
             return;
         }
@@ -295,7 +294,7 @@ impl<'a> Integral<'a> {
         if former <= FIRST {
             note(former * self.lines.len(), change.relative());
         }
-        note(self.evaluations, change.claim(former, intervals));
+        note(self.evaluations, change.claim([former, intervals], precision));
     }
 
     fn attribution(&self, stop: Stop, begun: Instant) -> Attribution {

@@ -29,13 +29,21 @@ pub trait Differentiable {
     fn shape(&self) -> [usize; 3];
     /// How many inputs it evaluates at once best.
     fn rows(&self) -> usize;
+    /// The relative L2 distance that its rounding moves a map by, at most.
+    fn precision(&self) -> f64;
     /// F of each row.
     fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError>;
     /// F of each row and its gradient by that row.
     fn values_and_gradients(&mut self, inputs: &[f32]) -> Result<(Vec<f64>, Vec<f32>), AttributionError>;
-    /// F of each of some points of a path, and between each and the next a gradient that explains the change of F exactly (the
-    /// sum of gradient times step) and is near the mean of all gradients on the way. May give up as soon as `cancel` asks for it.
-    fn secants(&mut self, points: &[f32], cancel: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError>;
+    /// F at some places of the straight line between two inputs, 0 at the first and 1 at the other; and the sum over neighbouring
+    /// places of a gradient times how far they are apart, whose product with the line's direction is the change of F but for
+    /// rounding, and which is near the mean of all gradients on the way. May give up as soon as `cancel` asks for it.
+    fn secants(
+        &mut self,
+        ends: [&[f32]; 2],
+        places: &[f64],
+        cancel: &Cancel,
+    ) -> Result<(Vec<f64>, Vec<f64>), AttributionError>;
     /// F, the features of the last convolutional block and F's gradient by them, for one input (Grad-CAM).
     fn features(&mut self, input: &[f32]) -> Result<Features, AttributionError>;
 }
@@ -122,8 +130,8 @@ pub struct Attribution {
     pub completeness_error: Option<f64>,
     /// `sum - (f_input - f_baseline)`; `None` for Grad-CAM.
     pub completeness_gap: Option<f64>,
-    /// Claimed relative L2 distance to the converged map, from the change of the last refinement and the order that errors are known
-    /// to fall with (`tests/goldens/convergence.csv` holds such claims against the truth);
+    /// Claimed relative L2 distance to the converged map, from the change of the last refinement, the order that errors are known
+    /// to fall with, and what computing in f32 adds (`tests/goldens/convergence.csv` holds such claims against the truth);
     /// `None` before there are two estimates, and for Grad-CAM and fixed rules.
     pub map_change: Option<f64>,
     /// Whether the stop rule is met; Grad-CAM always is.

@@ -12,6 +12,7 @@ use super::BenchError;
 use crate::nn::weights::hexadecimal;
 
 /// A folder of results by key; without a folder nothing is kept.
+#[derive(Clone)]
 pub struct Kept(Option<PathBuf>);
 
 /// A file: the key stands in it, so that it says what it is.

@@ -24,6 +24,7 @@ mod throughput;
 mod training;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::beside::Precision;
 pub use self::report::Report;
@@ -62,9 +63,11 @@ pub struct Settings {
     pub runs: usize,
     /// Midpoints of a reference.
     pub reference_steps: usize,
-    /// Whether to end within a quarter of an hour.
+    /// Whether to leave out what takes long.
     pub quick: bool,
-    /// Where references and rows are kept.
+    /// When to end: what would not end before is left out.
+    pub within: Option<Duration>,
+    /// Where references, rows and the other program's winners are kept.
     pub keep: Option<PathBuf>,
     /// Earlier reports, whose winners a quick run takes.
     pub former: Vec<Report>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BenchError;
 use super::beside::{Answer, Beside, Task, Work};
+use super::kept::Kept;
 
 /// A setting is timed this often before it is judged, unless that takes longer than [`ENOUGH`].
 const TRIES: usize = 3;
@@ -32,6 +33,8 @@ pub struct Other {
     beside: Option<Beside>,
     quick: bool,
     remembered: Winners,
+    /// Where winners are kept, and what they depend on beside the task.
+    kept: (Kept, serde_json::Value),
     winners: Winners,
     /// Tasks for which no setting works.
     hopeless: BTreeSet<String>,
@@ -39,9 +42,11 @@ pub struct Other {
 }
 
 impl Other {
-    /// `remembered`: what won in an earlier full run on such a processor; it is believed if `quick`.
-    pub fn new(beside: Option<Beside>, quick: bool, remembered: Winners) -> Self {
-        Self { beside, quick, remembered, winners: Winners::new(), hopeless: BTreeSet::new(), left_out: Vec::new() }
+    /// `remembered`: what won in an earlier full run on such a processor; it is believed if `quick`. `kept`: where a run that was
+    /// broken off left its winners, and what they depend on.
+    pub fn new(beside: Option<Beside>, quick: bool, remembered: Winners, kept: (Kept, serde_json::Value)) -> Self {
+        let (winners, hopeless, left_out) = (Winners::new(), BTreeSet::new(), Vec::new());
+        Self { beside, quick, remembered, kept, winners, hopeless, left_out }
     }
 
     /// Does a task once, in the best way; `None` where there is no program or it cannot.
@@ -68,7 +73,9 @@ impl Other {
             let choice = Choice { setting: known.setting.clone(), tried: BTreeMap::new() };
             self.winners.entry(key.clone()).or_insert(choice);
         } else if !self.winners.contains_key(&key) && !self.hopeless.contains(&key) {
-            match choose(beside, task, self.quick) {
+            let (kept, depends) = &self.kept;
+            let chosen = kept.get(&("winner", depends, &key), || choose(beside, task, self.quick));
+            match chosen {
                 Ok((choice, failures)) => {
                     self.left_out.extend(failures.into_iter().map(|failure| format!("{key}, {failure}")));
                     self.winners.insert(key.clone(), choice);
@@ -173,11 +180,27 @@ mod tests {
         }
     }
 
+    fn nothing_kept() -> (Kept, serde_json::Value) {
+        (Kept::new(None), serde_json::Value::Null)
+    }
+
+    #[test]
+    fn a_run_that_was_broken_off_does_not_try_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = || (Kept::new(Some(folder.path().to_owned())), "this machine".into());
+        let mut first = Other::new(Some(program(false)), false, Winners::new(), kept());
+        assert_eq!(first.setting(&task(50)).as_deref(), Some("b"));
+        // The second setting no longer works: whoever tried would not choose it.
+        let mut again = Other::new(Some(program(true)), false, Winners::new(), kept());
+        assert_eq!(again.setting(&task(50)).as_deref(), Some("b"));
+        assert_eq!(again.into_parts(), first.into_parts());
+    }
+
     const KEY: &str = "resnet50 map, 2 threads, f32, cpu";
 
     #[test]
     fn the_fastest_way_is_taken_and_named() {
-        let mut other = Other::new(Some(program(false)), true, Winners::new());
+        let mut other = Other::new(Some(program(false)), true, Winners::new(), nothing_kept());
         assert!((other.run(&task(50)).unwrap().seconds - 1.0).abs() < 1e-9);
         assert_eq!(other.setting(&task(100)).as_deref(), Some("b"), "other steps are the same kind of task");
         let (winners, left_out) = other.into_parts();
@@ -189,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_fails_is_named_and_the_next_best_is_taken() {
-        let mut other = Other::new(Some(program(true)), false, Winners::new());
+        let mut other = Other::new(Some(program(true)), false, Winners::new(), nothing_kept());
         assert!((other.run(&task(50)).unwrap().seconds - 2.0).abs() < 1e-9);
         let (_, left_out) = other.into_parts();
         assert_eq!(left_out.len(), 1);
@@ -201,14 +224,14 @@ mod tests {
         let earlier = Choice { setting: "a".to_owned(), tried: BTreeMap::new() };
         let remembered = Winners::from([(KEY.to_owned(), earlier)]);
         for (quick, seconds) in [(true, 3.0), (false, 1.0)] {
-            let mut other = Other::new(Some(program(false)), quick, remembered.clone());
+            let mut other = Other::new(Some(program(false)), quick, remembered.clone(), nothing_kept());
             assert!((other.run(&task(50)).unwrap().seconds - seconds).abs() < 1e-9, "quick: {quick}");
         }
     }
 
     #[test]
     fn without_a_program_nothing_is_compared_and_that_is_said_once() {
-        let mut other = Other::new(None, true, Winners::new());
+        let mut other = Other::new(None, true, Winners::new(), nothing_kept());
         assert!(other.run(&task(50)).is_none() && other.run(&task(25)).is_none());
         assert_eq!(other.into_parts().1.len(), 1);
     }

@@ -22,8 +22,6 @@ use crate::nn::weights::hexadecimal;
 use crate::nn::{Device, Network};
 use crate::session::{Networks, prepare};
 
-/// A quick run ends a minute before a quarter of an hour has passed.
-const QUICK: Duration = Duration::from_secs(14 * 60);
 /// Photographs of a quick run.
 const QUICK_PHOTOGRAPHS: usize = 3;
 /// Photographs on which maps of a network with formula weights are timed; a quick run leaves them out, for they take what fifty
@@ -45,7 +43,7 @@ pub(super) struct Run<'a> {
     pub(super) other: Other,
     pub(super) kept: Kept,
     pub(super) exchange: Exchange,
-    /// What rows of maps depend on beside the case: both programs, the machine, the settings.
+    /// What rows depend on beside the case: both programs, the machine, the settings.
     pub(super) identity: serde_json::Value,
     deadline: Option<Instant>,
     /// Seconds of a network's gradient, of one image with all threads: ours or the other's, whichever takes longer.
@@ -64,14 +62,17 @@ pub fn run(
     let begun = Instant::now();
     let machine = Machine::here(&device.label);
     let name = beside.as_ref().map(|beside| beside.about().name.clone());
+    let remembered = remembered(settings, &machine, name.as_deref());
+    let kept = Kept::new(settings.keep.clone());
+    let both = both(settings, &machine, name.as_deref());
     let mut run = Run {
         settings,
         device,
-        other: Other::new(beside, settings.quick, remembered(settings, &machine, name.as_deref())),
-        kept: Kept::new(settings.keep.clone()),
+        identity: identity(settings, &both),
+        other: Other::new(beside, settings.quick, remembered, (kept.clone(), both)),
+        kept,
         exchange: Exchange::new()?,
-        identity: identity(settings, &machine, name.as_deref()),
-        deadline: settings.quick.then(|| begun + QUICK),
+        deadline: settings.within.map(|within| begun + within),
         gradients: BTreeMap::new(),
         say,
     };
@@ -121,15 +122,23 @@ fn remembered(settings: &Settings, machine: &Machine, other: Option<&str>) -> Wi
     known.flat_map(|report| report.winners.clone()).collect()
 }
 
-/// Rows of maps that were measured by another program, beside another one or on another machine are measured again.
-fn identity(settings: &Settings, machine: &Machine, other: Option<&str>) -> serde_json::Value {
-    let executable = std::env::current_exe().and_then(std::fs::read).map(|bytes| hexadecimal(&Sha256::digest(bytes)));
+/// What the other program's figures depend on.
+fn both(settings: &Settings, machine: &Machine, other: Option<&str>) -> serde_json::Value {
     serde_json::json!({
-        "executable": executable.unwrap_or_default(),
         "machine": [&machine.processor, &machine.device, &machine.threads.to_string()],
         "other": other,
         "quick": settings.quick,
+    })
+}
+
+/// Rows that were measured by another program, beside another one or on another machine are measured again.
+fn identity(settings: &Settings, both: &serde_json::Value) -> serde_json::Value {
+    let executable = std::env::current_exe().and_then(std::fs::read).map(|bytes| hexadecimal(&Sha256::digest(bytes)));
+    serde_json::json!({
+        "both": both,
+        "executable": executable.unwrap_or_default(),
         "precisions": settings.precisions,
+        "runs": settings.runs,
     })
 }
 
@@ -168,7 +177,7 @@ impl Run<'_> {
         let needed = Duration::from_secs_f64(gradients * self.gradients.get(&network).copied().unwrap_or(0.0));
         let up = self.deadline.is_some_and(|deadline| Instant::now() + needed > deadline);
         if up {
-            self.other.leave_out(format!("{what}: the quarter of an hour of a quick run did not suffice"));
+            self.other.leave_out(format!("{what}: the time that was given did not suffice"));
         }
         up
     }
@@ -208,6 +217,7 @@ impl Run<'_> {
         let mut rows = Vec::new();
         for subject in subjects {
             rows.extend(speed::measure(self, subject, &images)?);
+            subject.model.forget_gradients();
         }
         Ok(rows)
     }
@@ -249,6 +259,9 @@ impl Run<'_> {
                 if formula && (quick || round >= FORMULA_PHOTOGRAPHS) {
                     continue;
                 }
+                // As the program does it when the network changes.
+                let others = subjects.iter().filter(|other| other.network != subject.network);
+                others.for_each(|other| other.model.forget_gradients());
                 let sample = &samples[(round + place) % photographs];
                 rows.extend(maps::measure(self, subject, sample, question)?);
             }

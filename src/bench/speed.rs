@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::{Answer, Precision, Task, Work};
 use super::subject::{Subject, Weights};
-use super::{BenchError, Run, exchange};
+use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
+use crate::nn::clock::{Clock, Spent};
 use crate::nn::{At, Executor, Network, SIDE};
 
 /// The class whose logit is differentiated.
@@ -61,6 +62,15 @@ pub struct SpeedRow {
     pub other: Vec<f64>,
     /// Its fastest setting.
     pub setting: Option<String>,
+    /// What the time of our threads went to, all runs together.
+    #[serde(default)]
+    pub spent: Option<Spent>,
+    /// The most bytes resident while we ran, this network's weights and those of the others included.
+    #[serde(default)]
+    pub peak_bytes: Option<u64>,
+    /// The same of the other.
+    #[serde(default)]
+    pub other_peak_bytes: Option<u64>,
 }
 
 /// Every row of a network; `images` is `[rows, side, side, 3]` with as many rows as the largest batch.
@@ -70,19 +80,23 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
     exchange::write(&input, &[("input", vec![images.len() / size, SIDE, SIDE, 3], images)])?;
     let mut list = Vec::new();
     for Shape { precision, threads, rows, pass } in shapes(run) {
-        let name = format!("{} {pass:?} x{rows}, {threads} thread(s)", subject.network.label());
-        if run.time_is_up(&name, (subject.network, 0.0)) {
-            continue;
-        }
         let input = input.clone();
         let work = match pass {
             Pass::Gradient => Work::Gradient { input, rows, class: CLASS.index() },
             _ => Work::Forward { input, rows },
         };
         let task = run.task(work, &subject.topology, threads, precision);
-        let mut executor = subject.model.executor(rows)?;
-        let mut once = || time(executor.as_mut(), pass, &images[..rows * size]);
-        let row = row(run, subject, (pass, rows), &task, &mut once)?;
+        let what = What { subject, pass, rows, task: &task };
+        let name = format!("{} {pass:?} x{rows}, {threads} thread(s)", subject.network.label());
+        let row = match what.kept(run) {
+            Some(row) => row,
+            None if run.time_is_up(&name, (subject.network, 0.0)) => continue,
+            None => {
+                let mut executor = subject.model.executor(rows)?;
+                let mut once = || time(executor.as_mut(), pass, &images[..rows * size]);
+                what.row(run, subject.model.clock().as_deref(), &mut once)?
+            }
+        };
         run.note_gradient(&row);
         list.push(row);
     }
@@ -112,51 +126,81 @@ fn shapes(run: &Run) -> Vec<Shape> {
     shapes
 }
 
-/// A row, from `once`: one pass of this program.
-pub(super) fn row(
-    run: &mut Run,
-    subject: &Subject,
-    (pass, rows): (Pass, usize),
-    task: &Task,
-    once: &mut (dyn FnMut() -> Result<Answer, BenchError> + Send),
-) -> Result<SpeedRow, BenchError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(task.threads).build()?;
-    let mut once = || pool.install(&mut *once);
-    let same = task.precision == Precision::F32;
-    let warm = if same { Some(once()?) } else { None };
-    let (mut ours, mut other) = (Vec::new(), Vec::new());
-    // Chooses its setting before the clock starts for anyone.
-    let setting = run.other.setting(task);
-    for pair in 0..run.settings.runs {
-        // Whoever comes second finds the caches of the other: take turns.
-        let theirs_first = pair % 2 == 1;
-        let answer = if theirs_first { run.other.run(task) } else { None };
-        if same {
-            ours.push(once()?.seconds);
-        }
-        let answer = if theirs_first { answer } else { run.other.run(task) };
-        let Some(answer) = answer else { continue };
-        if let Some(reason) = warm.as_ref().and_then(|warm| disagreement(warm, &answer)) {
-            run.other.leave_out(format!("{}, {pass:?}: not compared, {reason}", subject.network.label()));
-            other.clear();
-            break;
-        }
-        other.push(answer.seconds);
+/// What a row is of.
+pub(super) struct What<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) pass: Pass,
+    pub(super) rows: usize,
+    pub(super) task: &'a Task,
+}
+
+impl What<'_> {
+    fn key(&self, run: &Run) -> impl Serialize + use<> {
+        let Task { threads, precision, .. } = *self.task;
+        (run.identity.clone(), self.subject.model.weights_hash().to_owned(), self.pass, self.rows, threads, precision)
     }
-    let row = SpeedRow {
-        network: subject.network,
-        weights: subject.weights,
-        pass,
-        rows,
-        threads: task.threads,
-        precision: task.precision,
-        products: pass.products() * subject.products,
-        ours,
-        setting: setting.filter(|_| !other.is_empty()),
-        other,
-    };
-    run.say(&said(&row));
-    Ok(row)
+
+    /// The row, if an earlier run of the same program on such a machine has it.
+    pub(super) fn kept(&self, run: &mut Run) -> Option<SpeedRow> {
+        let row = run.kept.find(&self.key(run))?;
+        // Which is kept as well, and is to be named.
+        run.other.setting(self.task);
+        Some(row)
+    }
+
+    /// The row, from `once`: one pass of this program, whose time `clock` sees.
+    pub(super) fn row(
+        &self,
+        run: &mut Run,
+        clock: Option<&Clock>,
+        once: &mut (dyn FnMut() -> Result<Answer, BenchError> + Send),
+    ) -> Result<SpeedRow, BenchError> {
+        let Self { subject, pass, rows, task } = *self;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(task.threads).build()?;
+        let mut once = || pool.install(&mut *once);
+        let same = task.precision == Precision::F32;
+        let warm = if same { Some(once()?) } else { None };
+        // Chooses its setting before the clock starts for anyone.
+        let setting = run.other.setting(task);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        machine::reset_peak();
+        let before = clock.map(Clock::spent);
+        for pair in 0..run.settings.runs {
+            // Whoever comes second finds the caches of the other: take turns.
+            let theirs_first = pair % 2 == 1;
+            let answer = if theirs_first { run.other.run(task) } else { None };
+            if same {
+                ours.push(once()?.seconds);
+            }
+            let answer = if theirs_first { answer } else { run.other.run(task) };
+            let Some(answer) = answer else { continue };
+            if let Some(reason) = warm.as_ref().and_then(|warm| disagreement(warm, &answer)) {
+                run.other.leave_out(format!("{}, {pass:?}: not compared, {reason}", subject.network.label()));
+                theirs.clear();
+                break;
+            }
+            theirs.push(answer);
+        }
+        let spent = clock.zip(before).map(|(clock, before)| clock.spent().since(before));
+        let row = SpeedRow {
+            network: subject.network,
+            weights: subject.weights,
+            pass,
+            rows,
+            threads: task.threads,
+            precision: task.precision,
+            products: pass.products() * subject.products,
+            setting: setting.filter(|_| !theirs.is_empty()),
+            other: theirs.iter().map(|answer| answer.seconds).collect(),
+            spent: spent.filter(|_| same),
+            peak_bytes: machine::peak_bytes().filter(|_| same),
+            other_peak_bytes: theirs.iter().filter_map(|answer| answer.peak_bytes).max(),
+            ours,
+        };
+        run.say(&said(&row));
+        // Without the other's figures it is to be tried again.
+        if row.other.is_empty() { Ok(row) } else { run.kept.get(&self.key(run), || Ok(row)) }
+    }
 }
 
 /// One pass of this program.

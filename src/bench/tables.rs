@@ -13,6 +13,7 @@ use super::subject::Weights;
 use crate::attribution::Baseline;
 use crate::grading::Output;
 use crate::nn::Network;
+use crate::nn::clock::Spent;
 
 /// Where there is no figure.
 const NONE: &str = "-";
@@ -22,6 +23,7 @@ pub fn tables(report: &Report) -> String {
     let mut text = heading(report);
     if !report.speed.is_empty() {
         text += &speed(report);
+        text += &spent(report);
     }
     if !report.maps.is_empty() {
         text += &fifty_steps(report);
@@ -62,9 +64,10 @@ fn heading(report: &Report) -> String {
 
 fn speed(report: &Report) -> String {
     let mut text = "\n### One pass\n\nMilliseconds an image, the middle of all runs; direct products counted, so that a convolution that \
-        takes fewer may pass 100 %. Ratios are of pairs: least / middle / greatest.\n\n\
-        | network | pass | precision | at once | threads | DiaRet | GFLOP/s | of the peak | other | its setting | ratio |\n\
-        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        takes fewer may pass 100 %. Ratios are of pairs: least / middle / greatest. Memory: resident bytes at most, every network \
+        loaded.\n\n\
+        | network | pass | precision | at once | threads | DiaRet | GFLOP/s | of the peak | other | its setting | ratio | memory | other's memory |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for row in &report.speed {
         let an_image = |seconds: &[f64]| Spread::of(seconds.iter().copied()).map(|s| s.median / row.rows as f64);
@@ -72,14 +75,9 @@ fn speed(report: &Report) -> String {
         let rate = ours.map(|seconds| 2.0 * row.products as f64 / seconds / 1e9);
         let peak = report.peaks.iter().find(|peak| peak.threads == row.threads).map(|peak| peak.gflops);
         let share = rate.zip(peak).filter(|&(_, peak)| peak > 0.0).map(|(rate, peak)| 100.0 * rate / peak);
-        let pass = match row.pass {
-            Pass::Forward => "forward",
-            Pass::Gradient => "input gradient",
-            Pass::Training => "training step",
-        };
         let cells = [
             network(row.network, row.weights),
-            pass.to_owned(),
+            pass(row.pass).to_owned(),
             row.precision.name().to_owned(),
             row.rows.to_string(),
             row.threads.to_string(),
@@ -89,6 +87,44 @@ fn speed(report: &Report) -> String {
             cell(an_image(&row.other), milliseconds),
             row.setting.clone().unwrap_or_else(|| NONE.to_owned()),
             cell(ratio_of(row), spread),
+            cell(row.peak_bytes, memory),
+            cell(row.other_peak_bytes, memory),
+        ];
+        line(&mut text, &cells);
+    }
+    text
+}
+
+fn pass(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Forward => "forward",
+        Pass::Gradient => "input gradient",
+        Pass::Training => "training step",
+    }
+}
+
+fn spent(report: &Report) -> String {
+    let known: Vec<(&SpeedRow, Spent)> = report.speed.iter().filter_map(|row| Some((row, row.spent?))).collect();
+    if known.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n### What the time of a pass goes to\n\nShares of the time of DiaRet's threads, all runs together. Convolutions: with biases, \
+        ReLUs and sums, which their kernels do on the way. Batch norm: with live statistics, with the sums and ReLUs behind it. The rest: \
+        preprocessing, copies, weights packed anew.\n\n\
+        | network | pass | at once | threads | convolutions | pools | batch norm | the rest |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for (row, spent) in known {
+        let share = |seconds: f64| format!("{:.1} %", 100.0 * seconds / spent.whole);
+        let cells = [
+            network(row.network, row.weights),
+            pass(row.pass).to_owned(),
+            row.rows.to_string(),
+            row.threads.to_string(),
+            share(spent.convolutions),
+            share(spent.pools),
+            share(spent.norms),
+            share(spent.rest()),
         ];
         line(&mut text, &cells);
     }
@@ -203,7 +239,6 @@ fn grading(report: &Report) -> String {
     let alone = row.decoding.iter().zip(&row.grading_inputs).map(|(decoding, networks)| decoding + networks);
     let against_sum = Spread::of(row.grading.iter().zip(alone).map(|(grading, sum)| grading / sum));
     let networks: Vec<&str> = row.networks.iter().map(|network| network.label()).collect();
-    let memory = |bytes: Option<u64>| cell(bytes, |bytes| format!("{:.2} GiB", gibibytes(bytes)));
     let mut text = format!(
         "\n### Grading from files\n\n{} JPEG files of {:.1} megapixels through {}; milliseconds an image, least / middle / greatest \
         of {} runs.\n\n| | |\n| --- | --- |\n",
@@ -220,8 +255,8 @@ fn grading(report: &Report) -> String {
         ("other, files to logits", cell(an_image(&row.other), spread)),
         ("its setting", row.setting.clone().filter(|_| !row.other.is_empty()).unwrap_or_else(|| NONE.to_owned())),
         ("ratio, other / DiaRet", cell(Spread::of(ratios(&row.grading, &row.other)), spread)),
-        ("peak memory, DiaRet", memory(row.peak_bytes)),
-        ("peak memory, other", memory(row.other_peak_bytes)),
+        ("peak memory, DiaRet", cell(row.peak_bytes, memory)),
+        ("peak memory, other", cell(row.other_peak_bytes, memory)),
     ] {
         line(&mut text, &[name.to_owned(), value]);
     }
@@ -289,6 +324,10 @@ fn percent(of: Spread) -> String {
 fn milliseconds(seconds: f64) -> String {
     let digits = usize::from(seconds < 0.1);
     format!("{:.digits$}", 1e3 * seconds)
+}
+
+fn memory(bytes: u64) -> String {
+    format!("{:.2} GiB", gibibytes(bytes))
 }
 
 fn gibibytes(bytes: u64) -> f64 {

@@ -3,15 +3,17 @@
 //! A step is a batch through the whole network, batch norm with the statistics of the batch, and the gradient of the mean cross
 //! entropy by all parameters; no optimiser.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
-use super::beside::{Answer, Precision, Work};
-use super::speed::{self, Pass, SpeedRow};
+use super::beside::{Answer, Task, Work};
+use super::speed::{Pass, SpeedRow, What};
 use super::subject::Subject;
 use super::{BenchError, Run, exchange};
 use crate::nn::candle::training::CandleTrainer;
+use crate::nn::clock::Clock;
 use crate::nn::cpu::training::Trainer;
 use crate::nn::training::Statistics;
 use crate::nn::weights::Store;
@@ -30,31 +32,43 @@ enum Training<'a> {
     Card(CandleTrainer<f32>, &'a Device),
 }
 
-/// The row of a network, with all threads; `images` is `[16, side, side, 3]`. `None` where time is up, and where a card cannot do it.
-pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Option<SpeedRow>, BenchError> {
-    let name = format!("{} training x{ROWS}", subject.network.label());
-    match row(run, subject, images, &name) {
-        Err(BenchError::Network(error @ NnError::Device(_))) => {
-            run.other.leave_out(format!("{name}: {error}"));
-            Ok(None)
+/// The rows of a network, with all threads, one for each precision; `images` is `[16, side, side, 3]`. None where time is up, and where a
+/// card cannot do it.
+pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<SpeedRow>, BenchError> {
+    let input = run.exchange.file("batch.safetensors");
+    exchange::write(&input, &[("input", vec![ROWS, SIDE, SIDE, 3], images)])?;
+    let mut rows = Vec::new();
+    for precision in run.settings.precisions.clone() {
+        let name = format!("{} training x{ROWS}, {}", subject.network.label(), precision.name());
+        let work = Work::Training { input: input.clone(), rows: ROWS };
+        let task = run.task(work, &subject.topology, rayon::current_num_threads(), precision);
+        match row(run, subject, images, (&task, &name)) {
+            Ok(row) => rows.extend(row),
+            Err(BenchError::Network(error @ NnError::Device(_))) => run.other.leave_out(format!("{name}: {error}")),
+            Err(error) => return Err(error),
         }
-        other => other,
     }
+    Ok(rows)
 }
 
-fn row(run: &mut Run, subject: &Subject, images: &[f32], name: &str) -> Result<Option<SpeedRow>, BenchError> {
+fn row(
+    run: &mut Run,
+    subject: &Subject,
+    images: &[f32],
+    (task, name): (&Task, &str),
+) -> Result<Option<SpeedRow>, BenchError> {
+    let what = What { subject, pass: Pass::Training, rows: ROWS, task };
+    if let Some(row) = what.kept(run) {
+        return Ok(Some(row));
+    }
     // Both programs, each once more to be warm.
     let steps = 2 * (run.settings.runs + 1);
     if run.time_is_up(name, (subject.network, COST * (steps * ROWS) as f64)) {
         return Ok(None);
     }
-    let input = run.exchange.file("batch.safetensors");
-    exchange::write(&input, &[("input", vec![ROWS, SIDE, SIDE, 3], images)])?;
-    let work = Work::Training { input, rows: ROWS };
-    let task = run.task(work, &subject.topology, rayon::current_num_threads(), Precision::F32);
     let mut training = Training::new(subject, run.device.candle.as_ref())?;
-    let mut once = || training.step(images);
-    speed::row(run, subject, (Pass::Training, ROWS), &task, &mut once).map(Some)
+    let clock = training.clock();
+    what.row(run, clock.as_deref(), &mut || training.step(images)).map(Some)
 }
 
 impl<'a> Training<'a> {
@@ -66,6 +80,13 @@ impl<'a> Training<'a> {
             None => Self::Processor(Trainer::new(graph, &parameter, ROWS, statistics)?),
             Some(device) => Self::Card(CandleTrainer::new(graph, &parameter, ROWS, statistics, device)?, device),
         })
+    }
+
+    fn clock(&self) -> Option<Arc<Clock>> {
+        match self {
+            Self::Processor(trainer) => Some(trainer.clock()),
+            Self::Card(..) => None,
+        }
     }
 
     /// One step of this program.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -17,6 +18,8 @@ use crate::session::Files;
 
 /// Pairs of runs in a row: full, quick.
 const RUNS: [usize; 2] = [5, 3];
+/// Minutes of a quick run: a quarter of an hour, and one left.
+const QUICK: usize = 14;
 /// Midpoints of a reference: full, quick.
 const REFERENCE: [usize; 2] = [2048, 512];
 
@@ -55,7 +58,11 @@ pub struct Args {
     /// Photographs and folders; the bundled ones unless given.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     images: Vec<PathBuf>,
-    /// A folder for references and rows of maps, so that a run that was broken off goes on.
+    /// Ends after so many minutes: what would not end before is left out, and named; 14 if --quick, else no limit. With --keep
+    /// the next run goes on.
+    #[arg(long, value_name = "MINUTES", value_parser = parse_count)]
+    within: Option<usize>,
+    /// A folder for references, rows and the other program's best settings, so that a run that was broken off goes on.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Reports of earlier full runs: a quick one takes the other program's settings that won there, on such a processor.
@@ -135,6 +142,7 @@ impl Args {
             runs: self.runs.unwrap_or(RUNS[usize::from(self.quick)]),
             reference_steps: self.reference_steps.unwrap_or(REFERENCE[usize::from(self.quick)]),
             quick: self.quick,
+            within: self.within.or(self.quick.then_some(QUICK)).map(|minutes| Duration::from_secs(60 * minutes as u64)),
             keep: self.keep.clone(),
             former: self.former.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
         })

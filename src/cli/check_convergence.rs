@@ -13,19 +13,18 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::names::NetworkName;
-use super::output::{ProgressLine, Sink, warn};
+use super::output::{ProgressLine, Sink};
 use super::reference::reference;
+use super::subject::{self, Subject, models};
 use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
-use crate::attribution::integrated_gradients::{IntegratedGradients, Update};
-use crate::attribution::{Attribution, Baseline, Cancel, Stop};
+use crate::attribution::integrated_gradients::Update;
+use crate::attribution::{Attribution, Cancel, Stop};
 use crate::bench::chart::{Series, scatter};
 use crate::bench::statistics::Spread;
-use crate::fundus::{Listing, NetworkInput};
-use crate::grading::Output;
 use crate::home::Home;
 use crate::nn::{Model, Network};
-use crate::session::{Explained, Files, Networks, prepare};
+use crate::session::Files;
 
 /// What maps are asked for, the default among them.
 const TOLERANCES: [f64; 4] = [0.08, 0.04, 0.02, 0.01];
@@ -120,86 +119,56 @@ fn measure(args: &Args, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let home = Home::find()?;
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
-    let asked = NetworkName::asked(&args.networks);
-    let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
+    let models = models(&home, args.device.into(), &args.networks)?;
     for file in &files.candidates {
-        add_rows(args, &networks, &asked, file, rows)?;
+        for model in &models {
+            add_rows(args, model.as_ref(), file, rows)?;
+        }
     }
     // Rows of former weights stay in the file and say nothing about these.
-    let hashes: BTreeSet<String> =
-        asked.iter().filter_map(|&network| networks.model(network).ok()).map(|m| m.weights_hash().to_owned()).collect();
-    rows.retain(|row| hashes.contains(&row.weights) && row.reference_steps == args.reference_steps);
+    let hashes: BTreeSet<&str> = models.iter().map(|model| model.weights_hash()).collect();
+    rows.retain(|row| hashes.contains(row.weights.as_str()) && row.reference_steps == args.reference_steps);
     Ok(())
 }
 
-/// The rows of one photograph, for each network that runs.
-fn add_rows(
-    args: &Args,
-    networks: &Networks,
-    asked: &[Network],
-    file: &Path,
-    rows: &mut Vec<Row>,
-) -> anyhow::Result<()> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let prepared = match prepare(file, &mut Listing::default()) {
-        Ok(prepared) => prepared,
-        Err(unusable) => {
-            warn(&format!("left out: {}", unusable.reason));
-            return Ok(());
-        }
+/// The rows of one photograph and network that are missing.
+fn add_rows(args: &Args, model: &dyn Model, file: &Path, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let name = subject::name(file);
+    let is_there = |tolerance: &f64| {
+        rows.iter().any(|row| row.is_of(&name, model, args.reference_steps) && row.was_asked(*tolerance))
     };
-    for &network in asked {
-        let model = match networks.model(network) {
-            Ok(model) => model,
-            Err(why) => {
-                warn(&format!("{} left out: {why}", network.label()));
-                continue;
-            }
-        };
-        let is_there = |tolerance: &f64| {
-            rows.iter().any(|row| row.is_of(&name, model.as_ref(), args.reference_steps) && row.was_asked(*tolerance))
-        };
-        let missing: Vec<f64> = TOLERANCES.into_iter().filter(|tolerance| !is_there(tolerance)).collect();
-        if missing.is_empty() {
-            continue;
-        }
-        let made = check(args, model.as_ref(), (&prepared.input, &name), &missing)?;
-        rows::append(&args.out, &made)?;
-        rows.extend(made);
+    let missing: Vec<f64> = TOLERANCES.into_iter().filter(|tolerance| !is_there(tolerance)).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
+    let Some(subject) = Subject::new(model, file)? else { return Ok(()) };
+    let made = check(args, subject, &missing)?;
+    rows::append(&args.out, &made)?;
+    rows.extend(made);
     Ok(())
 }
 
 /// A map for each tolerance, its claim, and its distance to the reference.
-fn check(
-    args: &Args,
-    model: &dyn Model,
-    (input, file): (&NetworkInput, &str),
-    tolerances: &[f64],
-) -> anyhow::Result<Vec<Row>> {
-    let network = model.network();
-    let mut function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
-    let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
-    let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
+fn check(args: &Args, mut subject: Subject, tolerances: &[f64]) -> anyhow::Result<Vec<Row>> {
+    let model = subject.model;
     let cancel = Cancel::default();
     let mut line = ProgressLine::new();
+    let name = subject.name.clone();
     let mut hear = |update: Update| {
         if let Update::Gradients(taken) = update {
-            line.show(&format!("{file}, {}: {taken} gradients", network.label()));
+            line.show(&format!("{name}, {}: {taken} gradients", model.network().label()));
         }
     };
-    let mut map = |&tolerance: &f64| {
-        let stop = Stop { tolerance, ..Stop::default() };
-        Ok((tolerance, integral.run(&mut function, stop, &cancel, &mut hear)?))
-    };
-    let maps = tolerances.iter().map(&mut map).collect::<anyhow::Result<Vec<(f64, Attribution)>>>()?;
-    let reference = reference((args.store.as_deref(), args.reference_steps), model, (input, file), &mut |rule| {
-        integral.with_rule(&mut function, rule, &cancel, &mut hear)
-    })?;
+    let mut maps = Vec::new();
+    for &tolerance in tolerances {
+        let (integral, function) = subject.integral();
+        maps.push((tolerance, integral.run(function, Stop { tolerance, ..Stop::default() }, &cancel, &mut hear)?));
+    }
+    let reference = reference((args.store.as_deref(), args.reference_steps), &mut subject, &mut hear)?;
     let row = |(tolerance, map): (f64, Attribution)| {
         Ok(Row {
-            file: file.to_owned(),
-            network,
+            file: subject.name.clone(),
+            network: model.network(),
             weights: model.weights_hash().to_owned(),
             reference_steps: args.reference_steps,
             tolerance,

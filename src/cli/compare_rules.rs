@@ -7,24 +7,22 @@
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
 use super::names::NetworkName;
-use super::output::{ProgressLine, Sink, warn};
+use super::output::{ProgressLine, Sink};
+use super::subject::{self, Subject, models};
 use super::{DONE, DeviceArgument, UsageError, rows};
 use crate::attribution::convergence::distance;
-use crate::attribution::integrated_gradients::IntegratedGradients;
 use crate::attribution::quadrature::Rule;
-use crate::attribution::{Attribution, AttributionError, Baseline, Cancel, Differentiable};
+use crate::attribution::{Attribution, AttributionError, Cancel, Differentiable};
 use crate::bench::statistics::Spread;
-use crate::fundus::{Listing, NetworkInput};
-use crate::grading::Output;
 use crate::home::Home;
 use crate::nn::{Model, Network};
-use crate::session::{Explained, Files, prepare};
+use crate::session::Files;
 
 /// Gradients that every rule is given.
 const GRADIENTS: [usize; 2] = [24, 96];
@@ -125,88 +123,60 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
     if others.is_empty() || others.iter().any(|other| files.contains(other)) {
         return Err(UsageError("--learn-from needs photographs that are not among --images".to_owned()).into());
     }
-    let asked = NetworkName::asked(&args.networks);
-    let (networks, _) = super::load_networks(&home, args.device.into(), &asked)?;
     let mut densities = BTreeMap::new();
-    for file in &files {
-        for &network in &asked {
-            let model = match networks.model(network) {
-                Ok(model) => model,
-                Err(why) => {
-                    warn(&format!("{} left out: {why}", network.label()));
-                    continue;
-                }
-            };
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_this = |row: &&Row| row.file == name && row.weights == model.weights_hash();
-            let same_reference = |row: &Row| row.reference_intervals == args.reference_intervals;
-            if known.iter().filter(is_this).any(same_reference) {
-                continue;
-            }
-            let density = match densities.entry(network) {
-                Entry::Occupied(density) => density.into_mut(),
-                Entry::Vacant(vacant) => vacant.insert(density(model.as_ref(), &others)?),
-            };
-            let Some(made) = compare(args, model.as_ref(), file, &name, density)? else { continue };
-            rows::append(&args.out, &made)?;
-            known.extend(made);
+    let models = models(&home, args.device.into(), &args.networks)?;
+    for (file, model) in files.iter().flat_map(|file| models.iter().map(move |model| (file, model.as_ref()))) {
+        let name = subject::name(file);
+        let is_there = |row: &Row| {
+            row.file == name
+                && row.weights == model.weights_hash()
+                && row.reference_intervals == args.reference_intervals
+        };
+        if known.iter().any(is_there) {
+            continue;
         }
+        let density = match densities.entry(model.network()) {
+            Entry::Occupied(density) => density.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(density(model, &others)?),
+        };
+        let Some(subject) = Subject::new(model, file)? else { continue };
+        let made = compare(args, subject, density)?;
+        rows::append(&args.out, &made)?;
+        known.extend(made);
     }
     Ok(())
 }
 
-/// What is integrated for one photograph by default.
-struct Subject {
-    function: Explained,
-    input: NetworkInput,
-    starts: Vec<Vec<f32>>,
+/// The images at some places on the path, one after the other.
+fn points(subject: &Subject, places: &[f64]) -> Vec<f32> {
+    let pairs = || subject.starts[0].iter().zip(&subject.input.pixels);
+    let at = |&place: &f64| pairs().map(move |(from, to)| from + place as f32 * (to - from));
+    places.iter().flat_map(at).collect()
 }
 
-impl Subject {
-    /// `None`, and a line on stderr, for a file that is no fundus photograph.
-    fn new(model: &dyn Model, file: &Path) -> anyhow::Result<Option<Self>> {
-        let input = match prepare(file, &mut Listing::default()) {
-            Ok(prepared) => prepared.input,
-            Err(unusable) => {
-                warn(&format!("left out: {}", unusable.reason));
-                return Ok(None);
-            }
-        };
-        let function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
-        let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
-        Ok(Some(Self { function, input, starts }))
-    }
+/// The map of one way.
+fn map(subject: &mut Subject, way: Way, gradients: usize, density: &[f64]) -> Result<Attribution, AttributionError> {
+    let rule = match way {
+        Way::Uniform => Rule::midpoints(gradients),
+        Way::GaussLegendre => Rule::gauss_legendre(gradients),
+        Way::ClenshawCurtis => Rule::clenshaw_curtis(gradients),
+        Way::ByOutput => {
+            let ends: Vec<f64> = (0..=PARTS).map(|part| part as f64 / PARTS as f64).collect();
+            let images = points(subject, &ends);
+            let values = subject.function.values(&images)?;
+            let shares: Vec<f64> = values.windows(2).map(|ends| (ends[1] - ends[0]).abs().sqrt()).collect();
+            Rule::by_density(&shares, gradients)
+        }
+        Way::Learnt => Rule::by_density(density, gradients),
+        Way::Secants => return secants(subject, gradients),
+    };
+    let (integral, function) = subject.integral();
+    integral.with_rule(function, &rule, &Cancel::default(), &mut |_| ())
+}
 
-    /// The images at some places on the path, one after the other.
-    fn points(&self, places: &[f64]) -> Vec<f32> {
-        let pairs = || self.starts[0].iter().zip(&self.input.pixels);
-        let at = |&place: &f64| pairs().map(move |(from, to)| from + place as f32 * (to - from));
-        places.iter().flat_map(at).collect()
-    }
-
-    /// The map of one way.
-    fn map(&mut self, way: Way, gradients: usize, density: &[f64]) -> Result<Attribution, AttributionError> {
-        let rule = match way {
-            Way::Uniform => Rule::midpoints(gradients),
-            Way::GaussLegendre => Rule::gauss_legendre(gradients),
-            Way::ClenshawCurtis => Rule::clenshaw_curtis(gradients),
-            Way::ByOutput => {
-                let ends: Vec<f64> = (0..=PARTS).map(|part| part as f64 / PARTS as f64).collect();
-                let values = self.function.values(&self.points(&ends))?;
-                let shares: Vec<f64> = values.windows(2).map(|ends| (ends[1] - ends[0]).abs().sqrt()).collect();
-                Rule::by_density(&shares, gradients)
-            }
-            Way::Learnt => Rule::by_density(density, gradients),
-            Way::Secants => return self.secants(gradients),
-        };
-        let integral = IntegratedGradients { input: &self.input.pixels, starts: &self.starts };
-        integral.with_rule(&mut self.function, &rule, &Cancel::default(), &mut |_| ())
-    }
-
-    fn secants(&mut self, intervals: usize) -> Result<Attribution, AttributionError> {
-        let integral = IntegratedGradients { input: &self.input.pixels, starts: &self.starts };
-        integral.with_secants(&mut self.function, intervals, &Cancel::default(), &mut |_| ())
-    }
+fn secants(subject: &mut Subject, intervals: usize) -> Result<Attribution, AttributionError> {
+    let (integral, function) = subject.integral();
+    integral.with_secants(function, intervals, &Cancel::default(), &mut |_| ())
 }
 
 /// Where a network's gradient changes on the paths of photographs: the square root of the mean change in each of [`CELLS`].
@@ -215,9 +185,10 @@ fn density(model: &dyn Model, files: &[PathBuf]) -> anyhow::Result<Vec<f64>> {
     let mut changes = vec![0.0; CELLS];
     for file in files {
         let Some(mut subject) = Subject::new(model, file)? else { continue };
-        let (_, gradients) = subject.function.values_and_gradients(&subject.points(&places))?;
-        let points: Vec<&[f32]> = gradients.chunks_exact(subject.input.pixels.len()).collect();
-        let norms: Vec<f64> = points.windows(2).map(|ends| difference(ends[0], ends[1])).collect();
+        let images = points(&subject, &places);
+        let (_, gradients) = subject.function.values_and_gradients(&images)?;
+        let gradients: Vec<&[f32]> = gradients.chunks_exact(subject.input.pixels.len()).collect();
+        let norms: Vec<f64> = gradients.windows(2).map(|ends| difference(ends[0], ends[1])).collect();
         // Photographs count alike, whatever their gradients' length.
         let all: f64 = norms.iter().sum();
         changes.iter_mut().zip(norms).for_each(|(sum, norm)| *sum += norm / all);
@@ -231,23 +202,17 @@ fn difference(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// All rows of one photograph and network.
-fn compare(
-    args: &Args,
-    model: &dyn Model,
-    file: &Path,
-    name: &str,
-    density: &[f64],
-) -> anyhow::Result<Option<Vec<Row>>> {
-    let Some(mut subject) = Subject::new(model, file)? else { return Ok(None) };
+fn compare(args: &Args, mut subject: Subject, density: &[f64]) -> anyhow::Result<Vec<Row>> {
+    let model = subject.model;
     let mut line = ProgressLine::new();
-    line.show(&format!("{name}, {}", model.network().label()));
-    let reference = subject.secants(args.reference_intervals as usize)?;
+    line.show(&format!("{}, {}", subject.name, model.network().label()));
+    let reference = secants(&mut subject, args.reference_intervals as usize)?;
     let mut made = Vec::new();
     for way in Way::ALL {
         for gradients in GRADIENTS {
-            let map = subject.map(way, gradients, density)?;
+            let map = map(&mut subject, way, gradients, density)?;
             made.push(Row {
-                file: name.to_owned(),
+                file: subject.name.clone(),
                 network: model.network(),
                 weights: model.weights_hash().to_owned(),
                 reference_intervals: args.reference_intervals,
@@ -258,7 +223,7 @@ fn compare(
             });
         }
     }
-    Ok(Some(made))
+    Ok(made)
 }
 
 /// The gradients at which a line through both distances, in logarithms, comes down to `goal`.

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use super::names::NetworkName;
-use super::output::{ProgressLine, Sink, warn};
+use super::output::{ProgressLine, Sink, visible, warn};
 use super::records::{Format, Record, Writer};
 use super::{DONE, DeviceArgument, SKIPPED};
 use crate::home::Home;
@@ -30,7 +30,7 @@ pub struct Args {
     /// How records are written.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// A file for the records instead of stdout; it appears when it is whole.
+    /// A file for the records instead of stdout; it appears when it is whole, and is called FILE.part until then.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -80,12 +80,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if files.candidates.is_empty() {
         warn("no photographs found: JPEG, PNG, TIFF, BMP, WebP and DICOM files are graded");
     }
-    let sink = Sink::open(args.out.as_deref())?;
+    let sink = Sink::open(args.out.as_deref())?.keeping();
     let networks = load(args)?;
     let mut writer = Writer::new(args.format, sink)?;
-    let skipped = grade(&networks, &files.candidates, &mut writer)?;
+    let incomplete = grade(&networks, &files.candidates, &mut writer)?;
     writer.finish()?;
-    let complete = skipped == 0 && files.unreadable.is_empty();
+    let complete = incomplete == 0 && files.unreadable.is_empty();
     Ok(ExitCode::from(if complete { DONE } else { SKIPPED }))
 }
 
@@ -109,17 +109,24 @@ fn load(args: &Args) -> anyhow::Result<Networks> {
     Ok(networks)
 }
 
-/// Writes a record for each file; gives how many were not graded.
+/// Writes a record for each file; gives how many were not graded by every network that runs.
 fn grade(networks: &Networks, files: &[PathBuf], writer: &mut Writer) -> anyhow::Result<usize> {
     let mut line = ProgressLine::new();
-    let (mut done, mut skipped, mut failure) = (0, 0, None);
+    let ready = networks.ready();
+    let (mut done, mut incomplete, mut failure) = (0, 0, None);
     grade_all(networks, files, &mut |graded| {
-        let record = Record::new(&graded);
-        done += 1;
-        skipped += usize::from(!record.is_graded());
-        line.show(&format!("{done} of {}  {}", files.len(), record.file));
+        let record = Record::new(&graded, &ready);
+        incomplete += usize::from(record.reason.is_some());
+        if let Some(reason) = record.reason.as_ref().filter(|_| record.is_graded()) {
+            line.clear();
+            warn(&format!("{reason}: {}", visible(&record.file)));
+        }
+        line.show(&format!("{} of {}  {}", done + 1, files.len(), record.file));
         match writer.write(&record) {
-            Ok(()) => ControlFlow::Continue(()),
+            Ok(()) => {
+                done += 1;
+                ControlFlow::Continue(())
+            }
             Err(error) => {
                 failure = Some(error);
                 ControlFlow::Break(())
@@ -127,8 +134,9 @@ fn grade(networks: &Networks, files: &[PathBuf], writer: &mut Writer) -> anyhow:
         }
     });
     line.clear();
-    match failure {
-        Some(error) => Err(error).context("cannot write the records"),
-        None => Ok(skipped),
-    }
+    let kept = || match writer.part() {
+        Some(part) => format!("cannot write the records; those of {done} photographs are in {}", part.display()),
+        None => "cannot write the records".to_owned(),
+    };
+    failure.map_or(Ok(incomplete), |error| Err(error).with_context(kept))
 }

@@ -47,13 +47,13 @@ fn preprocessing(name: &str) -> Result<Preprocessing, String> {
     }
 }
 
-/// Imports the file; 2 where an option is missing or does not fit the network.
+/// Imports the file; 2 where an option is missing, or does not fit the network or the file.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let choices = Choices { variant: args.variant, preprocessing: args.preprocessing };
     let mut imported = match import(args.network.into(), &args.file, &choices) {
-        Err(error @ (WeightsError::Undecided { .. } | WeightsError::Choice { .. })) => {
-            return Err(UsageError(error.to_string()).into());
-        }
+        Err(
+            error @ (WeightsError::Undecided { .. } | WeightsError::Choice { .. } | WeightsError::Contradiction { .. }),
+        ) => return Err(UsageError(error.to_string()).into()),
         result => result?,
     };
     let description = &mut imported.description;

@@ -12,6 +12,7 @@ mod output;
 mod records;
 mod reference;
 mod rows;
+mod subject;
 mod train;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Where a command's results, warnings and progress go.
 
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,11 @@ use anyhow::Context;
 /// Writes a line to stderr. That stderr is closed is no reason to stop.
 pub fn warn(line: &str) {
     writeln!(io::stderr().lock(), "{line}").ok();
+}
+
+/// A name or a reason on one line, without what moves a terminal's cursor.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Whether an error means that nobody reads stdout any more.
@@ -32,14 +37,25 @@ pub enum Sink {
     },
 }
 
-/// A file that is not whole yet; removed when dropped.
-pub struct Part(Option<PathBuf>);
+/// A file that is not whole yet, beside its place: `worklist.csv.part`. Dropped before it is whole it is removed, unless its records
+/// are worth keeping.
+pub struct Part {
+    path: Option<PathBuf>,
+    /// Whether what was flushed is of use without the rest.
+    keeps: bool,
+    /// Bytes that are.
+    kept: u64,
+}
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            // Nothing more can be done about it, and what went wrong has been said.
+        let Some(path) = self.path.take() else { return };
+        // Nothing more can be done about what fails here, and what went wrong before has been said.
+        if self.kept == 0 {
             std::fs::remove_file(path).ok();
+        } else if let Ok(file) = File::options().write(true).open(path) {
+            // Without the record that was being written.
+            file.set_len(self.kept).ok();
         }
     }
 }
@@ -57,7 +73,24 @@ impl Sink {
             return Ok(Self::File { writer, part: None, place });
         }
         let (file, path) = create_beside(&place).with_context(cannot)?;
-        Ok(Self::File { writer: BufWriter::new(file), part: Some(Part(Some(path))), place })
+        let part = Part { path: Some(path), keeps: false, kept: 0 };
+        Ok(Self::File { writer: BufWriter::new(file), part: Some(part), place })
+    }
+
+    /// The same; if it never becomes whole, what was flushed stays in [`Sink::part`].
+    pub fn keeping(mut self) -> Self {
+        if let Self::File { part: Some(part), .. } = &mut self {
+            part.keeps = true;
+        }
+        self
+    }
+
+    /// The file that stays if this one never becomes whole, once there is something in it.
+    pub fn part(&self) -> Option<&Path> {
+        match self {
+            Self::File { part: Some(Part { path, kept: 1.., .. }), .. } => path.as_deref(),
+            _ => None,
+        }
     }
 
     /// Moves a file to its place.
@@ -68,11 +101,11 @@ impl Sink {
                 let cannot = || format!("cannot write {}", place.display());
                 writer.flush().with_context(cannot)?;
                 if let Some(mut part) = part
-                    && let Some(path) = &part.0
+                    && let Some(path) = &part.path
                 {
                     writer.get_ref().sync_all().with_context(cannot)?;
                     std::fs::rename(path, &place).with_context(cannot)?;
-                    part.0 = None;
+                    part.path = None;
                 }
                 Ok(())
             }
@@ -91,7 +124,13 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(writer) => writer.flush(),
-            Self::File { writer, .. } => writer.flush(),
+            Self::File { writer, part, .. } => {
+                writer.flush()?;
+                if let Some(part) = part.as_mut().filter(|part| part.keeps) {
+                    part.kept = writer.stream_position()?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -99,8 +138,10 @@ impl Write for Sink {
 /// A new file in the same folder, so that moving it is one step.
 fn create_beside(place: &Path) -> io::Result<(File, PathBuf)> {
     let name = place.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
-    for attempt in 0..100 {
-        let path = place.with_file_name(format!(".{name}.{}-{attempt}.part", std::process::id()));
+    // One that was left by an earlier run is not overwritten.
+    for attempt in 1..100 {
+        let number = if attempt == 1 { String::new() } else { format!(".{attempt}") };
+        let path = place.with_file_name(format!("{name}{number}.part"));
         match File::options().write(true).create_new(true).open(&path) {
             Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -126,7 +167,7 @@ impl ProgressLine {
     pub fn show(&mut self, text: &str) {
         if self.shown && self.last.is_none_or(|last| last.elapsed() > Duration::from_millis(100)) {
             self.last = Some(Instant::now());
-            write!(io::stderr().lock(), "\r{text}\x1b[K").ok();
+            write!(io::stderr().lock(), "\r{}\x1b[K", visible(text)).ok();
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::output::Sink;
+use super::output::{Sink, visible};
 use crate::fundus::Laterality;
 use crate::grading::{Assessment, Grade, NetworkGrade, Verdict};
 use crate::nn::Network;
@@ -46,7 +47,8 @@ pub struct Record {
     /// The argument joined with the path below it.
     pub file: String,
     status: Status,
-    reason: Option<String>,
+    /// Why there is no grade, or which network that runs has no part in it.
+    pub reason: Option<String>,
     patient: Option<String>,
     eye: Option<Laterality>,
     grade: Option<Grade>,
@@ -56,13 +58,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of a file.
-    pub fn new(graded: &Graded) -> Self {
+    /// The record of a file; `ready` are the networks that run.
+    pub fn new(graded: &Graded, ready: &[Network]) -> Self {
         let assessment: Option<&Assessment> = graded.result.as_ref().ok();
+        let reason = match &graded.result {
+            Ok(assessment) => without(assessment, ready),
+            Err(reason) => Some(reason.clone()),
+        };
         Self {
             file: graded.path.to_string_lossy().into_owned(),
             status: if assessment.is_some() { Status::Graded } else { Status::Skipped },
-            reason: graded.result.as_ref().err().cloned(),
+            reason,
             patient: graded.identity.patient.clone(),
             eye: graded.identity.eye,
             grade: assessment.map(|assessment| assessment.grade),
@@ -83,10 +89,10 @@ impl Record {
 
     fn csv_fields(&self) -> Vec<String> {
         let mut fields = vec![
-            self.file.clone(),
+            inert(&self.file),
             self.status.name().to_owned(),
-            self.reason.clone().unwrap_or_default(),
-            self.patient.clone().unwrap_or_default(),
+            inert(self.reason.as_deref().unwrap_or_default()),
+            inert(self.patient.as_deref().unwrap_or_default()),
             eye_name(self.eye).to_owned(),
         ];
         fields.extend(grade_fields(self.grade, self.probabilities.as_ref()));
@@ -111,13 +117,29 @@ impl Record {
                 format!(
                     "{}  {name:<16}  {referable:>9}  {resnet50:>9}  {inception_v3:>11}  {inception_resnet_v2:>17}  {eye:<5}  {}",
                     grade.digit(),
-                    self.file
+                    visible(&self.file)
                 )
             }
             // Reasons name their file.
-            _ => format!("-  {}", self.reason.as_deref().unwrap_or(&self.file)),
+            _ => format!("-  {}", visible(self.reason.as_deref().unwrap_or(&self.file))),
         }
     }
+}
+
+/// Which networks that run gave no grade, and why; the grade is that of the others.
+fn without(assessment: &Assessment, ready: &[Network]) -> Option<String> {
+    let missing = ready.iter().filter_map(|network| match assessment.networks.get(network) {
+        Some(Verdict::Unavailable { unavailable }) => Some(format!("{} gave no grade: {unavailable}", network.label())),
+        _ => None,
+    });
+    let missing: Vec<String> = missing.collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
+}
+
+/// A cell that spreadsheets take for text: file names and patients' numbers come from outside, and one that begins like a formula
+/// would be computed. The apostrophe is what OWASP ("CSV Injection") recommends.
+fn inert(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
 
 fn eye_name(eye: Option<Laterality>) -> &'static str {
@@ -196,6 +218,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Where the records are if they cannot all be written.
+    pub fn part(&self) -> Option<&Path> {
+        match self {
+            Self::Table(sink) | Self::Jsonl(sink) => sink.part(),
+            Self::Csv(writer) => writer.get_ref().part(),
+        }
+    }
+
     /// Ends with all records written.
     pub fn finish(self) -> anyhow::Result<()> {
         let sink = match self {
@@ -205,5 +235,37 @@ impl Writer {
             }
         };
         sink.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fundus::Identity;
+
+    fn graded(path: &str, second: Verdict) -> Graded {
+        let first = Verdict::Graded(NetworkGrade::from_logits(&[0.0, 0.0, 3.0, 0.0, 0.0]));
+        let networks = BTreeMap::from([(Network::ResNet50, first), (Network::InceptionV3, second)]);
+        let result = Assessment::consensus(networks).ok_or_else(String::new);
+        let identity = Identity { patient: Some("=1+1".to_owned()), ..Identity::default() };
+        Graded { path: path.into(), identity, result }
+    }
+
+    #[test]
+    fn a_network_that_fails_on_a_photograph_is_named_and_one_that_never_ran_is_not() {
+        let failed = graded("a.jpg", Verdict::Unavailable { unavailable: "out of memory".to_owned() });
+        let record = Record::new(&failed, &[Network::ResNet50, Network::InceptionV3]);
+        assert!(record.is_graded());
+        assert_eq!(record.reason.as_deref(), Some("InceptionV3 gave no grade: out of memory"));
+        assert_eq!(Record::new(&failed, &[Network::ResNet50]).reason, None);
+    }
+
+    #[test]
+    fn nothing_from_outside_is_a_formula_or_moves_the_cursor() {
+        let record =
+            Record::new(&graded("=cmd\u{1b}[2J\n.jpg", Verdict::Unavailable { unavailable: String::new() }), &[]);
+        let fields = record.csv_fields();
+        assert_eq!((fields[0].as_str(), fields[3].as_str()), ("'=cmd\u{1b}[2J\n.jpg", "'=1+1"));
+        assert!(!record.table_line().contains(char::is_control), "{:?}", record.table_line());
     }
 }

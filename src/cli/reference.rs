@@ -8,31 +8,32 @@ use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
+use super::subject::Subject;
+use crate::attribution::integrated_gradients::Update;
 use crate::attribution::quadrature::Rule;
-use crate::attribution::{Attribution, AttributionError};
-use crate::fundus::NetworkInput;
-use crate::nn::Model;
+use crate::attribution::{Attribution, Cancel};
 use crate::nn::weights::hexadecimal;
 
 /// The reference of so many midpoints from its file in `store`, else made and kept there, if there is such a folder.
 pub fn reference(
     (store, steps): (Option<&Path>, u32),
-    model: &dyn Model,
-    (input, file): (&NetworkInput, &str),
-    make: &mut dyn FnMut(&Rule) -> Result<Attribution, AttributionError>,
+    subject: &mut Subject,
+    hear: &mut dyn FnMut(Update),
 ) -> anyhow::Result<Vec<f32>> {
+    let model = subject.model;
     let kept = store.map(|folder| Kept {
-        path: folder.join(format!("{file}_{}.safetensors", model.network().name())),
+        path: folder.join(format!("{}_{}.safetensors", subject.name, model.network().name())),
         of: HashMap::from([
             (WEIGHTS.to_owned(), model.weights_hash().to_owned()),
             (STEPS.to_owned(), steps.to_string()),
-            (INPUT.to_owned(), hexadecimal(&input.sha256())),
+            (INPUT.to_owned(), hexadecimal(&subject.input.sha256())),
         ]),
     });
     if let Some(reference) = kept.as_ref().map(Kept::read).transpose()?.flatten() {
         return Ok(reference);
     }
-    let reference = make(&Rule::midpoints(steps as usize))?;
+    let (integral, function) = subject.integral();
+    let reference = integral.with_rule(function, &Rule::midpoints(steps as usize), &Cancel::default(), hear)?;
     kept.map_or(Ok(()), |kept| kept.write(&reference))?;
     Ok(reference.map)
 }

@@ -3,28 +3,38 @@
 //! Uncompressed little endian, JPEG baseline, extended and lossless, JPEG 2000 and RLE are read; RGB, `YBR_FULL`,
 //! `YBR_FULL_422` and what JPEG and JPEG 2000 make of them. Everything else is refused by its name: an object of another
 //! kind, another coding, a palette, more than one frame (each frame is a photograph of its own, with an eye of its own).
+//!
+//! Decoders allocate for what a coded stream says of itself, and what it says must therefore be what the object's header says
+//! ([`stated`]); only then is anything decoded.
+
+mod stated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use dicom_core::value::Value;
+use dicom_core::value::{PixelFragmentSequence, Value};
+use dicom_core::{DataElement, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder;
 use image::RgbImage;
 
+use super::budget::{self, Share};
 use super::identity::is_date;
 use super::read::{ReadError, check_size};
 use super::{Identity, Laterality};
 
-/// Reads pixels and what the tags say of patient, eye and date.
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Identity), ReadError> {
+/// Bytes that the JPEG 2000 decoder keeps of a tile, nearly: parameters for every resolution of each channel.
+const TILE: u64 = 10_000;
+
+/// Reads pixels, with their share of the memory, and what the tags say of patient, eye and date.
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Share<'static>, Identity), ReadError> {
     // The decoders below are other people's; a slip of theirs on a damaged file must not end the program.
     catch_unwind(AssertUnwindSafe(|| read_object(path, bytes)))
         .unwrap_or_else(|_| Err(damaged(path, "its pixels contradict its header")))
 }
 
-fn read_object(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Identity), ReadError> {
+fn read_object(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Share<'static>, Identity), ReadError> {
     let after_preamble = bytes.get(128..).unwrap_or_default();
     let meta = FileMetaTable::from_reader(after_preamble).map_err(|error| damaged(path, &error.to_string()))?;
     let syntax = Syntax::of(trimmed(meta.transfer_syntax()))
@@ -32,11 +42,16 @@ fn read_object(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Identity), ReadEr
     check_kind(path, trimmed(meta.media_storage_sop_class_uid()))?;
     let mut object = OpenFileOptions::new().from_reader(bytes).map_err(|error| damaged(path, &error.to_string()))?;
     let layout = Layout::of(path, &object)?;
-    if syntax == Syntax::Jpeg && layout.photometric == "RGB" {
-        name_components_rgb(&mut object);
-    }
+    let needed = match syntax {
+        // Decoded, as 16-bit values, narrowed, and planes made pixels.
+        Syntax::Native => layout.bytes(18),
+        _ => settle_stream(path, &mut object, &layout, syntax)?,
+    };
+    // The object and two copies that decoders make of what is coded.
+    let mut share = budget::share(needed.saturating_add(3 * bytes.len() as u64));
     let pixels = decode(path, &object, &layout, syntax)?;
-    Ok((pixels, identity(&object)))
+    share.keep(layout.bytes(3));
+    Ok((pixels, share, identity(&object)))
 }
 
 /// How pixels are coded, as far as it matters here.
@@ -151,6 +166,89 @@ impl Layout {
     fn pixels(&self) -> usize {
         self.width as usize * self.height as usize
     }
+
+    /// `each` bytes a pixel.
+    fn bytes(&self, each: u64) -> u64 {
+        each * self.pixels() as u64
+    }
+}
+
+/// Leaves one stream of the object's fragments, whose decoder takes the one photograph of it and is not misled about its size;
+/// gives the bytes that the decoder needs at most.
+fn settle_stream(
+    path: &Path,
+    object: &mut DefaultDicomObject,
+    layout: &Layout,
+    syntax: Syntax,
+) -> Result<u64, ReadError> {
+    let missing = || damaged(path, "it has no pixels");
+    let mut fragments = match object.take(tags::PIXEL_DATA).ok_or_else(missing)?.into_value() {
+        Value::PixelSequence(sequence) => sequence.into_parts().1.into_vec(),
+        Value::Primitive(value) => vec![value.to_bytes().into_owned()],
+        Value::Sequence(_) => return Err(missing()),
+    };
+    // An RLE fragment is a frame; the pieces of a JPEG are one stream.
+    fragments.truncate(if syntax == Syntax::Rle { 1 } else { usize::MAX });
+    let mut stream = if fragments.len() == 1 { fragments.swap_remove(0) } else { fragments.concat() };
+    if syntax == Syntax::Jpeg && layout.photometric == "RGB" {
+        // Before the check: nothing changes the stream after it.
+        rename_components(&mut stream);
+    }
+    let needed = match syntax {
+        Syntax::Rle => check_runs(path, layout, &stream)?,
+        _ => check_stated(path, layout, syntax, &stream)?,
+    };
+    let sequence = PixelFragmentSequence::new_fragments(vec![stream]);
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, sequence));
+    Ok(needed)
+}
+
+/// Refuses a JPEG or JPEG 2000 stream that states another picture than the header; gives the bytes that its decoder needs.
+fn check_stated(path: &Path, layout: &Layout, syntax: Syntax, stream: &[u8]) -> Result<u64, ReadError> {
+    if syntax == Syntax::Jpeg2000 && stated::has_palette(stream) {
+        return Err(unsupported(path, "JPEG 2000 with a palette".to_owned()));
+    }
+    let read = if syntax == Syntax::Jpeg2000 { stated::jpeg_2000 } else { stated::jpeg };
+    let found = read(stream).ok_or_else(|| damaged(path, "its pixels do not say how large they are"))?;
+    let ([width, height], channels, bits) = (found.size, found.channels, found.bits);
+    let contradiction = |header: String, pixels: String| {
+        Err(damaged(path, &format!("its header says {header}, its pixels say {pixels}")))
+    };
+    if (width, height) != (layout.width, layout.height) {
+        let header = format!("{} x {}", layout.width, layout.height);
+        return contradiction(header, format!("{width} x {height}"));
+    }
+    if channels != 3 {
+        return contradiction("3 channels".to_owned(), channels.to_string());
+    }
+    // A JPEG is given out in one byte a sample where it has 8 bits, else in two; of JPEG 2000 as many are taken as fit.
+    let fits = if syntax == Syntax::Jpeg2000 { bits <= 8 || layout.wide } else { (bits != 8) == layout.wide };
+    if !fits {
+        return contradiction(format!("{} bits", if layout.wide { 16 } else { 8 }), bits.to_string());
+    }
+    Ok(match syntax {
+        // Samples and sums of wavelets, 32 bits each, and the result.
+        Syntax::Jpeg2000 => layout.bytes(32).saturating_add(found.tiles.saturating_mul(TILE)),
+        // Differences of 32 bits in growing lists, sums of 16, and the result.
+        _ if found.lossless => layout.bytes(40),
+        // Coefficients of 16 bits, planes, pixels, and the result.
+        _ => layout.bytes(15),
+    })
+}
+
+/// The decoder expands the whole of a segment before it takes what the picture needs: refuses what expands to much more.
+fn check_runs(path: &Path, layout: &Layout, fragment: &[u8]) -> Result<u64, ReadError> {
+    let segments = if layout.wide { 6 } else { 3 };
+    let expanded = stated::runs(fragment, segments).ok_or_else(|| damaged(path, "its runs have no header"))?;
+    if expanded.iter().any(|&bytes| bytes < layout.pixels()) {
+        return Err(ReadError::Truncated { path: path.to_path_buf() });
+    }
+    // Padding, and the rest of a last run.
+    if let Some(bytes) = expanded.into_iter().find(|&bytes| bytes > 2 * layout.pixels() + 256) {
+        let reason = format!("{bytes} samples in runs for {} x {} pixels", layout.width, layout.height);
+        return Err(damaged(path, &reason));
+    }
+    Ok(layout.bytes(18))
 }
 
 fn decode(path: &Path, object: &DefaultDicomObject, layout: &Layout, syntax: Syntax) -> Result<RgbImage, ReadError> {
@@ -201,20 +299,7 @@ fn to_rgb(pixel: &mut [u8]) {
 }
 
 /// A JPEG stream does not say whether it holds RGB unless its components are called so; otherwise decoders take it for
-/// `YCbCr`. DICOM says it in the header, so the components get these names.
-fn name_components_rgb(object: &mut DefaultDicomObject) {
-    let Some(mut element) = object.take(tags::PIXEL_DATA) else { return };
-    element.update_value(|value| {
-        if let Value::PixelSequence(sequence) = value {
-            let mut jpeg: Vec<u8> = sequence.fragments().iter().flatten().copied().collect();
-            rename_components(&mut jpeg);
-            *sequence.fragments_mut() = std::iter::once(jpeg).collect();
-        }
-    });
-    object.put(element);
-}
-
-/// Renames three components in the frame header and in the scan headers.
+/// `YCbCr`. DICOM says it in the header, so three components get these names in the frame header and in the scan headers.
 fn rename_components(jpeg: &mut [u8]) {
     let mut names: Option<[u8; 3]> = None;
     let mut at = 2;
@@ -254,6 +339,7 @@ fn identity(object: &InMemDicomObject) -> Identity {
     let eye = |text: String| Laterality::parse(&text);
     Identity {
         patient: text(object, tags::PATIENT_ID),
+        patient_within: None,
         eye: text(object, tags::IMAGE_LATERALITY)
             .and_then(eye)
             .or_else(|| text(object, tags::LATERALITY).and_then(eye))

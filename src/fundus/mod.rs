@@ -5,6 +5,7 @@
 //! area to at most [`network_input::CAP`] pixels and then resampled bilinearly (half-pixel centres) to the network's side.
 //! Knows nothing of networks.
 
+mod budget;
 mod dicom;
 mod field_of_view;
 mod identity;

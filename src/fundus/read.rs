@@ -8,6 +8,7 @@ use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use sha2::{Digest, Sha256};
 
+use super::budget::{self, Share};
 use super::{Identity, Listing, Photograph, dicom, jpeg};
 
 /// Most pixels of a photograph.
@@ -135,24 +136,25 @@ impl Source {
 
     /// The photograph with all its pixels.
     pub fn whole(&self) -> Result<Photograph, ReadError> {
-        self.photograph(None)
+        self.shared(None).map(|(photograph, _)| photograph)
     }
 
     /// The photograph reduced by its decoder, where the format allows that and its shorter side keeps `least` pixels.
     pub fn reduced(&self, least: u32) -> Result<Photograph, ReadError> {
-        self.photograph(Some(least))
+        self.shared(Some(least)).map(|(photograph, _)| photograph)
     }
 
-    fn photograph(&self, least: Option<u32>) -> Result<Photograph, ReadError> {
+    /// The photograph and its share of the memory: whoever keeps both makes others wait until there is room for theirs.
+    pub(super) fn shared(&self, least: Option<u32>) -> Result<(Photograph, Share<'static>), ReadError> {
         let decoded = if is_dicom(&self.bytes) {
-            let (pixels, identity) = dicom::read(&self.path, &self.bytes)?;
-            Decoded { identity, ..Decoded::whole(pixels) }
+            let (pixels, share, identity) = dicom::read(&self.path, &self.bytes)?;
+            Decoded { identity, ..Decoded::whole(pixels, share) }
         } else {
             decode(&self.path, &self.bytes, least)?
         };
-        let Decoded { size, scale, pixels, identity } = decoded;
+        let Decoded { size, scale, pixels, share, identity } = decoded;
         let identity = identity.or(self.listed.clone());
-        Ok(Photograph { path: self.path.clone(), sha256: self.sha256, identity, size, scale, pixels })
+        Ok((Photograph { path: self.path.clone(), sha256: self.sha256, identity, size, scale, pixels }, share))
     }
 }
 
@@ -161,13 +163,17 @@ struct Decoded {
     size: [u32; 2],
     scale: u32,
     pixels: RgbImage,
+    /// Of the memory, for the pixels.
+    share: Share<'static>,
     /// What the file says.
     identity: Identity,
 }
 
 impl Decoded {
-    fn whole(pixels: RgbImage) -> Self {
-        Self { size: [pixels.width(), pixels.height()], scale: 1, pixels, identity: Identity::default() }
+    /// What the decoder needed beside the pixels is given back.
+    fn whole(pixels: RgbImage, mut share: Share<'static>) -> Self {
+        share.keep(pixels.as_raw().len() as u64);
+        Self { size: [pixels.width(), pixels.height()], scale: 1, pixels, share, identity: Identity::default() }
     }
 }
 
@@ -232,13 +238,42 @@ fn decode(path: &Path, bytes: &[u8], least: Option<u32>) -> Result<Decoded, Read
     };
     let scale = least.filter(|_| format == ImageFormat::Jpeg).map_or(1, |least| jpeg::scale([width, height], least));
     // What the reducing decoder does not take, the other one gives or names.
-    if scale > 1
-        && let Some(pixels) = jpeg::reduced(bytes, [width, height], scale)
-    {
-        let size = if is_quarter_turn(orientation) { [height, width] } else { [width, height] };
-        return Ok(Decoded { size, scale, ..Decoded::whole(upright(pixels.into())) });
+    if scale > 1 {
+        let share = budget::share(needed_reduced(bytes, [width, height], scale));
+        if let Some(pixels) = jpeg::reduced(bytes, [width, height], scale) {
+            let size = if is_quarter_turn(orientation) { [height, width] } else { [width, height] };
+            return Ok(Decoded { size, scale, ..Decoded::whole(upright(pixels.into()), share) });
+        }
     }
-    Ok(Decoded::whole(upright(DynamicImage::from_decoder(decoder).map_err(refuse)?)))
+    let share = budget::share(needed(format, bytes, &decoder, orientation));
+    let image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
+    Ok(Decoded::whole(upright(image), share))
+}
+
+/// Bytes of a whole decode at most: the picture, and beside it, one after the other, what its decoder keeps, its copy if it is
+/// turned, and its 8-bit RGB if it is not that already.
+fn needed(format: ImageFormat, bytes: &[u8], decoder: &impl ImageDecoder, orientation: Orientation) -> u64 {
+    let (width, height) = decoder.dimensions();
+    let (pixels, picture) = (u64::from(width) * u64::from(height), decoder.total_bytes());
+    let kept = match format {
+        ImageFormat::Jpeg if jpeg::keeps_coefficients(bytes) => 6 * pixels,
+        // RGBA of a frame and of what it is drawn upon.
+        ImageFormat::WebP => 8 * pixels,
+        // The picture once more, perhaps as CMYK.
+        ImageFormat::Tiff => picture + picture / 3,
+        // Rows.
+        _ => 0,
+    };
+    let turned = if is_quarter_turn(orientation) { picture } else { 0 };
+    let narrowed = if decoder.color_type() == ColorType::Rgb8 { 0 } else { 3 * pixels };
+    picture.saturating_add(kept.max(turned).max(narrowed))
+}
+
+/// Bytes of a reduced decode at most: coefficients, then planes and pixels, or pixels twice where they are turned.
+fn needed_reduced(jpeg: &[u8], size: [u32; 2], scale: u32) -> u64 {
+    let pixels = |sides: [u32; 2]| sides.into_iter().map(u64::from).product::<u64>();
+    let coefficients = if jpeg::keeps_coefficients(jpeg) { 6 * pixels(size) } else { 0 };
+    coefficients + 6 * pixels(size.map(|side| side.div_ceil(scale)))
 }
 
 fn is_quarter_turn(orientation: Orientation) -> bool {
@@ -281,5 +316,74 @@ fn refusal(path: &Path, format: ImageFormat, error: image::ImageError) -> ReadEr
             ReadError::Truncated { path }
         }
         error => ReadError::Damaged { path, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ImageBuffer, Rgba};
+
+    use super::*;
+
+    fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).expect("it is encoded");
+        bytes.into_inner()
+    }
+
+    fn needed_for(format: ImageFormat, bytes: &[u8], orientation: Orientation) -> u64 {
+        let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().expect("it has a header");
+        needed(format, bytes, &decoder, orientation)
+    }
+
+    #[test]
+    fn what_a_decode_needs_follows_from_its_header() {
+        let upright = Orientation::NoTransforms;
+        let picture = DynamicImage::from(RgbImage::new(20, 10));
+        let wide = DynamicImage::from(ImageBuffer::<Rgba<u16>, _>::new(20, 10));
+        let png = encoded(&picture, ImageFormat::Png);
+        assert_eq!(needed_for(ImageFormat::Png, &png, upright), 200 * 3);
+        assert_eq!(needed_for(ImageFormat::Png, &png, Orientation::Rotate90), 200 * (3 + 3));
+        assert_eq!(needed_for(ImageFormat::Png, &encoded(&wide, ImageFormat::Png), upright), 200 * (8 + 3));
+        assert_eq!(needed_for(ImageFormat::Tiff, &encoded(&picture, ImageFormat::Tiff), upright), 200 * (3 + 4));
+        let mut jpeg = encoded(&picture, ImageFormat::Jpeg);
+        assert_eq!(needed_for(ImageFormat::Jpeg, &jpeg, upright), 200 * 3);
+        assert_eq!(needed_reduced(&jpeg, [20, 10], 8), 3 * 2 * 6);
+        let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("it has a frame");
+        jpeg[frame + 1] = 0xC2;
+        assert_eq!(needed_for(ImageFormat::Jpeg, &jpeg, upright), 200 * (3 + 6), "a progressive one");
+        assert_eq!(needed_reduced(&jpeg, [20, 10], 8), 200 * 6 + 3 * 2 * 6);
+    }
+
+    /// While one decode may hold everything, no other begins.
+    #[test]
+    fn every_decode_waits_for_its_share() {
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let mut jpeg = Vec::new();
+        JpegEncoder::new(&mut jpeg).encode_image(&RgbImage::new(64, 48)).expect("it is encoded");
+        let png = encoded(&RgbImage::new(9, 7).into(), ImageFormat::Png);
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let mut sources = Vec::new();
+        for (name, bytes) in [("a.png", png), ("a.jpg", jpeg)] {
+            std::fs::write(folder.path().join(name), bytes).expect("it is written");
+            sources.push(folder.path().join(name));
+        }
+        sources.extend(["jpeg_lossless.dcm", "jpeg2000_lossy.dcm"].map(|name| fixtures.join(name)));
+        for path in sources {
+            let source = Source::open(&path, &mut Listing::default()).expect("it is there");
+            let everything = budget::share(budget::WHOLE);
+            let (done, result) = channel();
+            std::thread::scope(|scope| {
+                scope.spawn(|| done.send(source.reduced(16).map(|photograph| photograph.scale)));
+                assert!(result.recv_timeout(Duration::from_millis(50)).is_err(), "{}", path.display());
+                drop(everything);
+                let scale = result.recv().expect("it is decoded").expect("it is read");
+                assert_eq!(scale == 2, path.extension().is_some_and(|extension| extension == "jpg"));
+            });
+        }
     }
 }

@@ -35,14 +35,17 @@ pub enum SeenError {
 impl Seen {
     /// Decodes, finds the field and makes the input of `side` pixels.
     pub fn new(source: &Source, side: usize) -> Result<Self, SeenError> {
-        let mut photograph = source.reduced(LEAST)?;
+        // The share of the memory is held until the photograph has been looked at.
+        let (mut photograph, mut share) = source.shared(Some(LEAST))?;
         let mut field = find(&photograph)?;
         if photograph.scale > 1 && 2.0 * field.radius < f64::from(LEAST * photograph.scale) {
-            // A small field in a wide frame.
-            photograph = source.whole()?;
+            // A small field in a wide frame. Who waits for room holds none, or two could wait for each other.
+            drop((photograph, share));
+            (photograph, share) = source.shared(None)?;
             field = find(&photograph)?;
         }
         let input = NetworkInput::new(&photograph, &field, side);
+        drop(share);
         Ok(Self { photograph, field, input })
     }
 }

@@ -1,10 +1,11 @@
 //! A [`graph::Graph`] (data) and weights come in; logits, input gradients and weight gradients go out.
 //!
 //! `Graph` is a topology of `keras.applications`; `Plan` is what runs (batch norm folded, ReLU fused); an
-//! [`Executor`] runs a plan for one batch size. Images are RGB in [0, 1]: preprocessing is an affine step at the head of
+//! [`Executor`] runs a plan on batches. Images are RGB in [0, 1]: preprocessing is an affine step at the head of
 //! the plan, inside what is differentiated. Knows nothing of photographs and grades.
 
 pub mod candle;
+pub mod clock;
 pub mod cpu;
 mod device;
 pub mod graph;
@@ -15,7 +16,11 @@ pub mod topology;
 pub mod training;
 pub mod weights;
 
+use std::sync::Arc;
+
+use clock::Clock;
 pub use device::{Device, DeviceChoice};
+use real::Real;
 use serde::{Deserialize, Serialize};
 
 /// The side, in pixels, of the networks' input.
@@ -109,6 +114,36 @@ pub struct Secants<T = f32> {
     pub gradient: Vec<T>,
 }
 
+/// A straight line between two images, `[side, side, 3]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a, T = f32> {
+    /// Where it begins, at place 0.
+    pub from: &'a [T],
+    /// Where it ends, at place 1.
+    pub to: &'a [T],
+}
+
+impl<T: Real> Line<'_, T> {
+    /// The images at some places, one after another.
+    fn points(&self, places: &[f64]) -> Vec<T> {
+        let mut points = Vec::with_capacity(places.len() * self.from.len());
+        for &place in places {
+            let (rest, place) = (T::from_f64(1.0 - place), T::from_f64(place));
+            points.extend(self.from.iter().zip(self.to).map(|(from, to)| rest * *from + place * *to));
+        }
+        points
+    }
+}
+
+/// What some places of a line give.
+#[derive(Clone, Debug)]
+pub struct Along {
+    /// `[places, classes]`.
+    pub logits: Vec<f64>,
+    /// `[side, side, 3]`: the sum over neighbouring places of the derivative by the image between them times how far they are apart.
+    pub gradient: Vec<f64>,
+}
+
 /// Cuts points of a path, `row` numbers each, into stretches of at most so many intervals, each of which begins with the last point
 /// of the one before; an error where there is no interval.
 fn stretches<T>(points: &[T], row: usize, intervals: usize) -> Result<impl Iterator<Item = &[T]>, NnError> {
@@ -135,12 +170,13 @@ impl<T> Secants<T> {
 }
 
 /// Runs one plan; owns its buffers. `T` is f32 on every device, f64 for the exact reference on the portable path.
+/// Of no images at all logits and gradients are empty, and no error.
 pub trait Executor<T = f32>: Send {
     /// Pixels of a side of the input.
     fn side(&self) -> usize;
     /// Number of logits.
     fn classes(&self) -> usize;
-    /// How many rows it takes at once; fewer are fine, more are cut into batches.
+    /// How many rows it is best given at once; any number is fine, none included.
     fn rows(&self) -> usize;
     /// `images` is `[rows, side, side, 3]`, RGB in [0, 1]; gives `[rows, classes]`.
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError>;
@@ -150,10 +186,37 @@ pub trait Executor<T = f32>: Send {
     ///
     /// Every ReLU and every maximum gets the slope of its secant between the two points (the rescale rule of DeepLIFT, Shrikumar
     /// et al., arXiv 1704.02685, with each point's neighbour as its reference), so that the product of gradient and step is
-    /// exactly the change of the logits by the cotangent. Between points that are one it is the gradient there.
+    /// the change of the logits by the cotangent, but for slopes being kept in 255ths. Between points that are one it is the
+    /// gradient there.
     ///
     /// [`NnError::Interrupted`] soon after `interrupt` has become true.
     fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError>;
+    /// The secants between neighbouring `places` of a line, two or more and rising, summed up: only two images travel to a card, and
+    /// one comes back.
+    fn along(
+        &mut self,
+        line: Line<T>,
+        places: &[f64],
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> Result<Along, NnError>;
+}
+
+/// [`Executor::along`] where the numbers lie beside whoever asks: all secants, and then their sum.
+fn sum_along<T: Real>(
+    executor: &mut impl Executor<T>,
+    line: Line<T>,
+    places: &[f64],
+    between: &Between,
+    interrupt: &Interrupt,
+) -> Result<Along, NnError> {
+    let Secants { logits, gradient: secants } = executor.secants(&line.points(places), between, interrupt)?;
+    let mut gradient = vec![0.0; line.from.len()];
+    for (ends, secant) in places.windows(2).zip(secants.chunks_exact(gradient.len())) {
+        let width = ends[1] - ends[0];
+        gradient.iter_mut().zip(secant).for_each(|(sum, value)| *sum += width * value.to_f64());
+    }
+    Ok(Along { logits, gradient })
 }
 
 /// A network with weights on a device: makes executors that share the weights.
@@ -172,6 +235,10 @@ pub trait Model: Send + Sync {
     fn executor(&self, rows: usize) -> Result<Box<dyn Executor>, NnError>;
     /// Frees what only gradients need: the next one makes it anew.
     fn forget_gradients(&self);
+    /// What its time goes to, where that is known.
+    fn clock(&self) -> Option<Arc<Clock>> {
+        None
+    }
 }
 
 /// What can go wrong while a network runs.
@@ -210,6 +277,14 @@ pub enum NnError {
         expected: usize,
         /// How many it has.
         given: Option<usize>,
+    },
+    /// Weights that no training gives; a ReLU would hide them, and what they compute could look like a grade.
+    #[error("parameter {name} {fault}: the weights are damaged; restore their file or convert it again")]
+    Damaged {
+        /// The parameter's canonical name.
+        name: String,
+        /// What is wrong with its values.
+        fault: &'static str,
     },
     /// A layer that cannot become a part of the convolution before it: an error in the topology.
     #[error("layer {layer} does not follow a convolution that it could be fused with")]

@@ -5,7 +5,7 @@
 use super::graph::{Graph, Window};
 use super::real::Real;
 use super::steps::{self, Fused, StepId, Steps};
-use super::training;
+use super::training::{self, Start};
 use super::{Network, NnError};
 
 /// Gives a parameter's values by its canonical name, row-major in the canonical shape; `None` where there is none.
@@ -56,14 +56,14 @@ pub struct Plan<T> {
 }
 
 impl<T: Real> Plan<T> {
-    /// Folds and fuses. An error names a parameter that is missing (and has no default) or has another size.
+    /// Folds and fuses. An error names a parameter that is missing (and has no default), has another size or holds values that
+    /// no training gives, folded or not.
     pub fn new(graph: &Graph, parameters: &Parameters) -> Result<Self, NnError> {
         let Steps { steps, of_node } = steps::steps(graph)?;
         let mut tensors = training::start(graph, parameters)?;
-        let mut take = |id: steps::TensorId| std::mem::take(&mut tensors[id].values);
         let steps = steps.into_iter().map(|step| {
             let channels = step.shape[2];
-            step.with(|convolution| Ok(fold(&convolution, channels, &mut take)))
+            step.with(|convolution| fold(&convolution, channels, &mut tensors))
         });
         let steps = steps.collect::<Result<_, _>>()?;
         Ok(Self { network: graph.network, side: graph.side, steps, features: of_node[graph.features] })
@@ -75,33 +75,79 @@ impl<T: Real> Plan<T> {
     }
 }
 
-/// A convolution with its norm and its scale in its weights; `take` gives the values of a tensor.
-fn fold<T: Real>(
-    of: &steps::Convolution,
-    channels: usize,
-    take: &mut impl FnMut(steps::TensorId) -> Vec<f32>,
-) -> Convolution<T> {
+/// A convolution with its norm and its scale in its weights; takes its values out of `tensors`.
+fn fold<T: Real>(of: &steps::Convolution, channels: usize, tensors: &mut [Start]) -> Result<Convolution<T>, NnError> {
+    let mut take = |id: steps::TensorId| std::mem::take(&mut tensors[id].values);
+    let kernel = take(of.kernel);
     let mut take = |id| take(id).into_iter().map(f64::from).collect::<Vec<_>>();
-    let mut kernel = take(of.kernel);
     let mut bias = of.bias.map_or_else(|| vec![0.0; channels], &mut take);
+    let mut factors = vec![1.0; channels];
     if let Some(norm) = of.norm {
         let [gamma, beta, mean, variance] = [norm.gamma, norm.beta, norm.mean, norm.variance].map(&mut take);
         let inverse = variance.iter().map(|&variance| training::inverse_deviation(norm, variance));
-        let factors: Vec<f64> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
-        scale_filters(&mut kernel, &factors);
+        factors = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
         for (channel, bias) in bias.iter_mut().enumerate() {
             *bias = beta[channel] + (*bias - mean[channel]) * factors[channel];
         }
     }
-    kernel.iter_mut().chain(&mut bias).for_each(|value| *value *= of.scale);
-    let round = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
-    let (kernel, bias) = (round(kernel), round(bias));
-    Convolution { window: of.window, kernel, bias, residual: of.residual, relu: of.relu }
+    let kernel = scaled_filters(&kernel, &factors, of.scale);
+    let bias: Vec<T> = bias.into_iter().map(|bias| T::from_f64(bias * of.scale)).collect();
+    if training::all_finite(&kernel) && training::all_finite(&bias) {
+        return Ok(Convolution { window: of.window, kernel, bias, residual: of.residual, relu: of.relu });
+    }
+    let (name, fault) = (tensors[of.kernel].name.clone(), "or its bias is not finite once batch norm is folded in");
+    Err(NnError::Damaged { name, fault })
 }
 
-/// Multiplies each filter of a kernel `[..., out]` by its factor.
-fn scale_filters(kernel: &mut [f64], factors: &[f64]) {
-    for row in kernel.chunks_exact_mut(factors.len()) {
-        row.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
+/// A kernel `[..., out]` with each filter multiplied by its factor and by the scale, rounded once.
+fn scaled_filters<T: Real>(kernel: &[f32], factors: &[f64], scale: f64) -> Vec<T> {
+    let mut scaled = Vec::with_capacity(kernel.len());
+    for row in kernel.chunks_exact(factors.len().max(1)) {
+        let row = row.iter().zip(factors);
+        scaled.extend(row.map(|(&weight, factor)| T::from_f64(f64::from(weight) * factor * scale)));
+    }
+    scaled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::formula;
+    use crate::nn::graph::Variant;
+    use crate::nn::training::small::small_network;
+
+    /// The plan of a small network, all values of one parameter replaced.
+    fn spoilt<T: Real>(variant: &Variant, spoilt: &str, value: f32) -> Result<Plan<T>, NnError> {
+        let graph = small_network(variant);
+        let given = formula::parameters(&graph, 3);
+        Plan::new(&graph, &|name| {
+            let values = given(name)?;
+            Some(if name == spoilt { vec![value; values.len()] } else { values })
+        })
+    }
+
+    #[test]
+    fn weights_that_a_relu_would_hide_are_refused() {
+        let variant = Variant::keras(Network::ResNet50, Some(3));
+        assert!(spoilt::<f32>(&variant, "", 0.0).is_ok());
+        for (name, value, fault) in [
+            ("a/kernel", f32::NAN, "not finite"),
+            ("b_bn/beta", f32::NEG_INFINITY, "not finite"),
+            // Below minus epsilon, where the factor is NaN, and above.
+            ("b_bn/moving_variance", -0.5, "negative variance"),
+            ("b_bn/moving_variance", -1e-5, "negative variance"),
+        ] {
+            let said = spoilt::<f32>(&variant, name, value).unwrap_err().to_string();
+            assert!(said.contains(name) && said.contains(fault) && said.contains("restore"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_only_folding_makes_infinite_is_refused() {
+        let variant = Variant::keras(Network::ResNet50, Some(3));
+        let said = spoilt::<f32>(&variant, "b/kernel", f32::MAX).unwrap_err().to_string();
+        assert!(said.contains("b/kernel or its bias is not finite"), "{said}");
+        // f64 holds it.
+        assert!(spoilt::<f64>(&variant, "b/kernel", f32::MAX).is_ok());
     }
 }

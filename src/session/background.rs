@@ -13,7 +13,7 @@ pub fn run(hub: &Hub) {
         if !Arc::ptr_eq(&listing_of, &job.list) {
             (listing, listing_of) = (Listing::default(), Arc::clone(&job.list));
         }
-        work(hub, &job, &mut listing);
+        hub.contained(&job.list, job.case, || work(hub, &job, &mut listing));
         hub.release(&job.list, job.case);
     }
 }
@@ -33,8 +33,9 @@ fn work(hub: &Hub, job: &Job, listing: &mut Listing) {
     // The photograph's pixels are let go before waiting for the networks: the caches hold what is kept of them.
     let prepared = loaded.prepared;
     drop(loaded.picture);
+    let settled = hub.networks.settled();
     let assessment = hub.assess(&prepared, &|| hub.stand_back(job));
     if !job.list.cancel.is_cancelled() {
-        hub.tell_assessment(&job.list, job.case, assessment.map(Arc::new).as_ref());
+        hub.tell_assessment(&job.list, job.case, assessment.map(Arc::new).as_ref(), settled);
     }
 }

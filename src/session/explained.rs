@@ -2,7 +2,11 @@
 
 use crate::attribution::{AttributionError, Cancel, Differentiable, Features};
 use crate::grading::Output;
-use crate::nn::{At, Executor, Gradients, NnError, Secants};
+use crate::nn::{Along, At, Executor, Gradients, Line, NnError};
+
+/// The relative L2 distance that computing in f32, as every device does, moves a map by, at most: `tests/precision.rs` measures it on
+/// the shipped weights.
+pub const PRECISION: f64 = 0.001;
 
 /// One network's [`Output`] as something [`Differentiable`].
 pub struct Explained {
@@ -43,6 +47,10 @@ impl Differentiable for Explained {
         self.executor.rows()
     }
 
+    fn precision(&self) -> f64 {
+        PRECISION
+    }
+
     fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError> {
         let classes = self.executor.classes().max(1);
         let logits = self.executor.logits(inputs).map_err(failed)?;
@@ -54,11 +62,16 @@ impl Differentiable for Explained {
         Ok((gradients.values, gradients.gradient))
     }
 
-    fn secants(&mut self, points: &[f32], cancel: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
+    fn secants(
+        &mut self,
+        [from, to]: [&[f32]; 2],
+        places: &[f64],
+        cancel: &Cancel,
+    ) -> Result<(Vec<f64>, Vec<f64>), AttributionError> {
         let (output, classes) = (self.output, self.executor.classes().max(1));
-        let between = |from: &[f64], to: &[f64]| output.mean_cotangent(from, to);
-        let Secants { logits, gradient } =
-            self.executor.secants(points, &between, &|| cancel.is_cancelled()).map_err(failed)?;
+        let between = |here: &[f64], there: &[f64]| output.mean_cotangent(here, there);
+        let Along { logits, gradient } =
+            self.executor.along(Line { from, to }, places, &between, &|| cancel.is_cancelled()).map_err(failed)?;
         Ok((logits.chunks_exact(classes).map(|row| output.value_and_cotangent(row).0).collect(), gradient))
     }
 

@@ -1,6 +1,7 @@
 //! What the workers of a session share: the board, the networks, the caches and the way back to whoever shows the results.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ impl Hub {
     }
 
     /// Puts up a new list and tells it; everything of the former is cancelled and forgotten.
-    pub fn put_up(&self, cancel: &Cancel, title: String, cases: Vec<super::Case>, ignored: usize) {
+    pub fn put_up(&self, cancel: &Cancel, title: String, cases: Vec<super::Case>, unreadable: Vec<String>) {
         {
             let mut board = lock(&self.board);
             if cancel.is_cancelled() || board.stopping {
@@ -152,7 +153,7 @@ impl Hub {
             caches.pictures.clear();
             caches.inputs.clear();
             caches.thumbnails.clear();
-            self.events.send(Event::Opened { title, cases, ignored }).ok();
+            self.events.send(Event::Opened { title, cases, unreadable }).ok();
         }
         lock(&self.grading).take();
         self.changed.notify_all();
@@ -254,10 +255,8 @@ impl Hub {
         let (photograph, prepared) = match prepare_to_show(&entry.path, listing, picture) {
             Ok(both) => both,
             Err(Unusable { reason, identity }) => {
-                self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Skipped)));
                 self.tell_identity(list, case, &identity);
-                self.tell_of(list, Event::Skipped(case, reason));
-                self.count_graded();
+                self.skip(list, case, reason);
                 return None;
             }
         };
@@ -266,6 +265,22 @@ impl Hub {
         let picture = photograph.map(|photograph| Arc::new(Picture::new(photograph, prepared.field)));
         self.keep(list, case, &prepared, picture.as_ref());
         Some(Loaded { prepared, picture })
+    }
+
+    fn skip(&self, list: &Arc<List>, case: CaseId, reason: String) {
+        self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Skipped)));
+        self.tell_of(list, Event::Skipped(case, reason));
+        self.count_graded();
+    }
+
+    /// Does some work on a case. What makes it panic is one photograph's fault, not the list's: it is skipped, and the next one
+    /// follows.
+    pub fn contained(&self, list: &Arc<List>, case: CaseId, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err()
+            && let Some(entry) = list.cases.get(case.0)
+        {
+            self.skip(list, case, format!("the program failed on it, which is a defect: {}", entry.path.display()));
+        }
     }
 
     fn tell_identity(&self, list: &Arc<List>, case: CaseId, identity: &crate::fundus::Identity) {
@@ -355,9 +370,9 @@ impl Hub {
         Assessment::consensus(networks)
     }
 
-    /// Marks a case as graded and tells its assessment.
-    pub fn tell_assessment(&self, list: &Arc<List>, case: CaseId, assessment: Option<&Arc<Assessment>>) {
-        if self.networks.settled() {
+    /// Tells a case's assessment, and marks it as graded if all networks had `settled` before they were asked.
+    pub fn tell_assessment(&self, list: &Arc<List>, case: CaseId, assessment: Option<&Arc<Assessment>>, settled: bool) {
+        if settled {
             self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Graded)));
             self.count_graded();
         }
@@ -368,8 +383,9 @@ impl Hub {
 
     /// Keeps the progress of the list's grading.
     pub fn count_graded(&self) {
-        let (done, total) = lock(&self.board).count();
+        // Counted under the lock: an older count never comes after a newer one.
         let mut grading = lock(&self.grading);
+        let (done, total) = lock(&self.board).count();
         if done == total {
             grading.take();
         } else {

@@ -106,8 +106,8 @@ pub enum Event {
         title: String,
         /// In order of name.
         cases: Vec<Case>,
-        /// Files that are neither images nor DICOM.
-        ignored: usize,
+        /// Folders that could not be searched, and why.
+        unreadable: Vec<String>,
     },
     /// Nothing could be opened, in words.
     OpenFailed(String),
@@ -123,8 +123,8 @@ pub enum Event {
     Skipped(CaseId, String),
     /// A map of the case on screen.
     Map(CaseId, Map),
-    /// It could not be made, and why.
-    MapFailed(CaseId, String),
+    /// What was asked for could not be made, or not be refined further, and why.
+    MapFailed(CaseId, MapRequest, String),
     /// What is under way now; empty when nothing is.
     Progress(Vec<Progress>),
 }

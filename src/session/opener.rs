@@ -32,17 +32,25 @@ fn open(hub: &Hub, paths: &[PathBuf], cancel: &Cancel) {
     let _ticket = hub.reporter.begin(format!("Looking for photographs in {title}"), 0);
     match Files::find(paths, &|| cancel.is_cancelled()) {
         Err(error) => hub.tell(Event::OpenFailed(error.to_string())),
-        Ok(files) if files.candidates.is_empty() && !cancel.is_cancelled() => hub.tell(Event::OpenFailed(format!(
-            "no photographs in {}: JPEG, PNG, TIFF, BMP, WebP and DICOM files are opened",
-            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-        ))),
+        Ok(files) if files.candidates.is_empty() && !cancel.is_cancelled() => {
+            hub.tell(Event::OpenFailed(nothing(paths, &files.unreadable)));
+        }
         Ok(files) => {
             let mut listing = Listing::default();
-            let ignored = files.others.len() + files.unreadable.len();
             let cases =
                 files.candidates.into_iter().map(|path| Case { identity: listing.identity(&path), path }).collect();
-            hub.put_up(cancel, title, cases, ignored);
+            hub.put_up(cancel, title, cases, files.unreadable);
         }
+    }
+}
+
+/// Why there is no list.
+fn nothing(paths: &[PathBuf], unreadable: &[String]) -> String {
+    let places = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    if unreadable.is_empty() {
+        format!("no photographs in {places}: JPEG, PNG, TIFF, BMP, WebP and DICOM files are opened")
+    } else {
+        format!("no photographs in {places}; not searched: {}", unreadable.join("; "))
     }
 }
 

@@ -32,8 +32,9 @@ impl<'a> Screen<'a> {
     /// Works until the session ends.
     pub fn run(&mut self) {
         while let Some(shown) = self.hub.next_view() {
-            self.present(&shown);
-            self.hub.set_stage(&shown, Stage::Idle);
+            let hub = self.hub;
+            hub.contained(&shown.list, shown.view.case, || self.present(&shown));
+            hub.set_stage(&shown, Stage::Idle);
         }
     }
 
@@ -43,15 +44,17 @@ impl<'a> Screen<'a> {
         if self.presented != Some(shown.visit) {
             // The CSV beside the photographs may have changed since.
             self.listing = Listing::default();
+            let settled = self.hub.networks.settled();
             known = self.hub.known_assessment(case).map(Arc::new);
             if known.is_some() {
-                self.hub.tell_assessment(&shown.list, case, known.as_ref());
+                self.hub.tell_assessment(&shown.list, case, known.as_ref(), settled);
             }
         }
         if !self.hub.occupy(shown) {
             return;
         }
-        let prepared = self.show_case(shown, known);
+        let mut prepared = None;
+        self.hub.contained(&shown.list, case, || prepared = self.show_case(shown, known));
         self.hub.release(&shown.list, case);
         if let Some(prepared) = prepared
             && !shown.cancel.is_cancelled()
@@ -86,7 +89,7 @@ impl<'a> Screen<'a> {
                 return false;
             }
             if assessment != told {
-                self.hub.tell_assessment(&shown.list, shown.view.case, assessment.as_ref());
+                self.hub.tell_assessment(&shown.list, shown.view.case, assessment.as_ref(), settled);
                 told = assessment;
             }
             if settled {
@@ -98,7 +101,7 @@ impl<'a> Screen<'a> {
 
     fn show_map(&mut self, shown: &Shown, prepared: &Prepared) {
         let request = shown.view.map;
-        let failed = |why: String| self.hub.tell_of(&shown.list, Event::MapFailed(shown.view.case, why));
+        let failed = |why: String| self.hub.tell_of(&shown.list, Event::MapFailed(shown.view.case, request, why));
         let model = match self.hub.networks.model(request.network) {
             Ok(model) => model,
             Err(why) => return failed(format!("{} is not available: {why}", request.network.label())),
@@ -113,7 +116,7 @@ impl<'a> Screen<'a> {
                 self.hub.tell_of(&shown.list, Event::Map(shown.view.case, map));
             }
             Err(AttributionError::Cancelled) => {}
-            Err(error) => self.hub.tell_of(&shown.list, Event::MapFailed(shown.view.case, error.to_string())),
+            Err(error) => failed(error.to_string()),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::nn::Network;
 use crate::session::NetworkState;
 
 /// Nobody's eye: what stands beside a case that is not there.
-static UNKNOWN: Identity = Identity { patient: None, eye: None, date: None };
+static UNKNOWN: Identity = Identity { patient: None, patient_within: None, eye: None, date: None };
 
 /// What the two panes show.
 pub fn panes(model: &Model) -> panes::Input<'_> {
@@ -50,7 +50,7 @@ struct MapRequestParts<'a> {
 fn map(model: &Model) -> MapRequestParts<'_> {
     let network = model.request.network;
     let map = match (&model.map, model.unavailable(network), &model.map_failure) {
-        (Some(map), ..) => MapState::Shown(map),
+        (Some(map), _, failure) => MapState::Shown { map, failure: failure.as_deref() },
         (None, Some(why), _) => MapState::None(why),
         (None, None, Some(why)) => MapState::Failed(why),
         (None, None, None) => MapState::Waiting,

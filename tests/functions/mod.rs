@@ -118,6 +118,10 @@ impl Differentiable for Analytic {
         self.rows
     }
 
+    fn precision(&self) -> f64 {
+        0.0
+    }
+
     fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError> {
         Ok(inputs.chunks_exact(self.side * self.side * 3).map(|x| (self.formula)(x).0).collect())
     }
@@ -129,11 +133,21 @@ impl Differentiable for Analytic {
         Ok((values, gradients.concat()))
     }
 
-    fn secants(&mut self, points: &[f32], _: &Cancel) -> Result<(Vec<f64>, Vec<f32>), AttributionError> {
-        let values = self.values(points)?;
-        let points: Vec<&[f32]> = points.chunks_exact(self.side * self.side * 3).collect();
+    fn secants(
+        &mut self,
+        [from, to]: [&[f32]; 2],
+        places: &[f64],
+        _: &Cancel,
+    ) -> Result<(Vec<f64>, Vec<f64>), AttributionError> {
+        let at = |&place: &f64| from.iter().zip(to).map(move |(a, b)| a + place as f32 * (b - a)).collect();
+        let points: Vec<Vec<f32>> = places.iter().map(at).collect();
         self.gradients += points.len() - 1;
-        Ok((values, points.windows(2).flat_map(|ends| self.between(ends[0], ends[1])).collect()))
+        let mut sum = vec![0.0; from.len()];
+        for (ends, places) in points.windows(2).zip(places.windows(2)) {
+            let width = places[1] - places[0];
+            sum.iter_mut().zip(self.between(&ends[0], &ends[1])).for_each(|(sum, g)| *sum += width * f64::from(g));
+        }
+        Ok((self.values(&points.concat())?, sum))
     }
 
     fn features(&mut self, _input: &[f32]) -> Result<Features, AttributionError> {

@@ -66,6 +66,9 @@ fn report() -> Report {
         ours: vec![4.0, 8.0, 4.0],
         other: vec![8.0, 24.0, 4.0],
         setting: Some("eager, contiguous".to_owned()),
+        spent: Some(Spent { convolutions: 28.0, pools: 2.0, norms: 0.0, whole: 32.0 }),
+        peak_bytes: Some(3 << 29),
+        other_peak_bytes: None,
     };
     let tried = BTreeMap::from([("eager, contiguous".to_owned(), 8.0), ("eager, channels-last".to_owned(), 9.0)]);
     Report {
@@ -76,7 +79,7 @@ fn report() -> Report {
         runs: 3,
         reference_steps: 2048,
         peaks: vec![Peak { threads: 2, instructions: "AVX2 + FMA".to_owned(), gflops: 200.0 }],
-        speed: vec![SpeedRow { precision: Precision::Bf16, ours: Vec::new(), ..speed.clone() }, speed],
+        speed: vec![SpeedRow { precision: Precision::Bf16, ours: Vec::new(), spent: None, ..speed.clone() }, speed],
         maps: vec![case("a.jpg", 4.0, 8.0), case("b.jpg", 5.0, 20.0)],
         grading: Some(GradingRow {
             files: 10,
@@ -116,16 +119,23 @@ fn every_table_is_well_formed() {
 
 #[test]
 fn a_pass_has_its_rate_its_share_of_the_peak_and_the_ratios_of_pairs() {
-    let row = row(&tables(&report()), &["input gradient", "f32"]);
+    let row = row(&tables(&report()), &["input gradient", "| f32 |"]);
     // 8 images in 4 s, 50 GFLOP each; pairs 2, 3 and 1.
     assert_eq!(row[0], "InceptionResNetV2 (formula weights)");
-    assert_eq!(row[3..], ["8", "2", "500", "100", "50 %", "1000", "eager, contiguous", "1.00 / 2.00 / 3.00"]);
+    assert_eq!(row[3..9], ["8", "2", "500", "100", "50 %", "1000"]);
+    assert_eq!(row[9..], ["eager, contiguous", "1.00 / 2.00 / 3.00", "1.50 GiB", "-"]);
+}
+
+#[test]
+fn the_time_of_a_pass_is_shared_among_kinds_of_steps() {
+    let row = row(&tables(&report()), &["input gradient", "87.5 %"]);
+    assert_eq!(row[2..], ["8", "2", "87.5 %", "6.2 %", "0.0 %", "6.2 %"]);
 }
 
 #[test]
 fn bf16_is_shown_and_never_compared() {
     let row = row(&tables(&report()), &["input gradient", "bf16"]);
-    assert_eq!(row[5..], ["-", "-", "-", "1000", "eager, contiguous", "-"]);
+    assert_eq!(row[5..11], ["-", "-", "-", "1000", "eager, contiguous", "-"]);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Rows of images come in; logits and gradients go out, a batch at a time, all of it on the device.
 //!
 //! Backward walks the plan itself: weights are frozen, so that candle's autograd would compute twice what is needed.
-//! Forward keeps one byte per ReLU and one or two per maximum; a value is dropped after its last reader.
+//! A value is dropped after its last reader, but for those of ReLUs, from which the gradient at each image knows where it comes
+//! through. Between points of a path a byte is kept for a ReLU instead, and of a maximum one or two.
+//!
+//! Where the device's memory is too small for a batch, it is cut in two, and so are all later ones.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, WithDType};
+use candle_core::{Device, Tensor, WithDType};
 
 use super::convolution::Finish;
 use super::cuda::Card;
@@ -15,20 +18,50 @@ use super::program::{Frozen, Program, Step, Work};
 use super::share;
 use crate::nn::real::Real;
 use crate::nn::steps::StepId;
-use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
+use crate::nn::{self, Along, At, Between, Cotangent, Executor, Gradients, Interrupt, Line, NnError, Secants};
 
 /// Runs a plan on one of candle's devices, in f32 or f64.
 #[derive(Debug)]
 pub struct CandleExecutor<T> {
     program: Arc<Program>,
+    /// At once: as many as were asked for, or as the memory was found to hold.
     rows: usize,
     number: PhantomData<fn() -> T>,
 }
 
+/// Why a pass gave nothing.
+enum Failure {
+    /// The device failed, perhaps for want of memory.
+    Device(candle_core::Error),
+    /// Any other reason.
+    Other(NnError),
+}
+
+impl From<candle_core::Error> for Failure {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl From<NnError> for Failure {
+    fn from(error: NnError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    fn error(self) -> NnError {
+        match self {
+            Self::Device(error) => super::failed(error),
+            Self::Other(error) => error,
+        }
+    }
+}
+
 /// What forward keeps of a step for backward.
 enum Kept {
-    /// Where a ReLU let through, 1 in a byte.
-    Mask(Tensor),
+    /// What a ReLU gave: it let through what is above nought.
+    Value(Tensor),
     /// A ReLU's slope between each row and the next.
     Slope(Tensor),
     /// Of a maximum.
@@ -45,17 +78,11 @@ enum Pass {
 }
 
 impl Pass {
-    fn keeps(self, id: StepId) -> bool {
+    /// For what rows step `id` keeps what backward needs of it; `None` where backward does not come.
+    fn keeps(self, id: StepId) -> Option<Rows> {
         match self {
-            Self::Images(from) => from.is_some_and(|from| id > from),
-            Self::Points => true,
-        }
-    }
-
-    fn rows(self) -> Rows {
-        match self {
-            Self::Images(_) => Rows::Images,
-            Self::Points => Rows::Points,
+            Self::Images(from) => from.filter(|&from| id > from).map(|_| Rows::Images),
+            Self::Points => Some(Rows::Points),
         }
     }
 }
@@ -79,14 +106,40 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         self.program.side * self.program.side * 3
     }
 
-    fn forward(&self, images: &[T], pass: Pass) -> Result<Forward> {
+    /// How many rows these are, if they are whole.
+    fn count(&self, images: &[T]) -> Result<usize, NnError> {
+        let expected = self.row();
+        if images.len().is_multiple_of(expected) {
+            Ok(images.len() / expected)
+        } else {
+            Err(NnError::Shape { expected, given: images.len() })
+        }
+    }
+
+    /// Runs `work`, which takes `count` rows; where the memory is too small, all over with half as many at once.
+    fn within_memory<R>(&mut self, count: usize, work: impl Fn(&Self) -> Result<R, Failure>) -> Result<R, NnError> {
+        loop {
+            let rows = self.rows.min(count);
+            match work(self) {
+                Err(Failure::Device(error)) if rows > 1 && super::is_out_of_memory(&error) => self.rows = rows / 2,
+                result => return result.map_err(Failure::error),
+            }
+        }
+    }
+
+    fn upload(&self, images: &[T]) -> candle_core::Result<Tensor> {
+        upload(images, self.program.side, &self.program.device)
+    }
+
+    /// `image` is `[rows, channels, side, side]`.
+    fn forward(&self, image: &Tensor, pass: Pass, interrupt: &Interrupt) -> Result<Forward, Failure> {
         let Program { steps, last_reader, features, .. } = &*self.program;
-        let image = upload(images, self.program.side, &self.program.device)?;
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
         let mut forward = Forward { logits: image.clone(), kept: Vec::with_capacity(steps.len()), features: None };
         for (id, step) in steps.iter().enumerate() {
-            let (value, kept) = run::<T>(step, &image, &values, pass.rows(), self.program.card)?;
-            forward.kept.push(kept.filter(|_| pass.keeps(id)));
+            go_on(interrupt)?;
+            let (value, kept) = run::<T>(step, image, &values, pass.keeps(id), self.program.card)?;
+            forward.kept.push(kept);
             if pass == Pass::Images(Some(*features)) && id == *features {
                 forward.features = Some(value.clone());
             }
@@ -101,36 +154,44 @@ impl<T: Real + WithDType> CandleExecutor<T> {
     }
 
     /// From the derivative by the logits to the one by the value of step `to`, or by the image if that is the first step.
-    fn backward(&self, derivative: &Tensor, kept: &[Option<Kept>], to: StepId) -> Result<Tensor> {
+    fn backward(
+        &self,
+        derivative: &Tensor,
+        kept: Vec<Option<Kept>>,
+        to: StepId,
+        interrupt: &Interrupt,
+    ) -> Result<Tensor, Failure> {
         let steps = &self.program.steps;
         let mut gradients: Vec<Option<Tensor>> = vec![None; steps.len()];
         let last = steps.len() - 1;
         gradients[last] = Some(derivative.unsqueeze(2)?.unsqueeze(3)?);
-        for id in (to + 1..steps.len()).rev() {
+        // What is kept is let go as soon as the way back has passed it.
+        for (id, kept) in kept.into_iter().enumerate().skip(to + 1).rev() {
+            go_on(interrupt)?;
             if let Some(gradient) = gradients[id].take() {
-                for (input, part) in self.back(id, gradient, kept[id].as_ref())? {
+                for (input, part) in self.back(id, gradient, kept)? {
                     add(&mut gradients[input], part)?;
                 }
             }
         }
         let missing = || candle_core::Error::Msg(format!("no way leads back from the logits to step {to}"));
         let gradient = gradients[to].take().ok_or_else(missing)?;
-        match &steps[to].work {
-            Work::Preprocess(preprocess) => preprocess.backward(&gradient),
-            _ => Ok(gradient),
-        }
+        Ok(match &steps[to].work {
+            Work::Preprocess(preprocess) => preprocess.backward(&gradient)?,
+            _ => gradient,
+        })
     }
 
     /// What one step sends back to each of its inputs.
-    fn back(&self, id: StepId, gradient: Tensor, kept: Option<&Kept>) -> Result<Vec<(StepId, Tensor)>> {
+    fn back(&self, id: StepId, gradient: Tensor, kept: Option<Kept>) -> candle_core::Result<Vec<(StepId, Tensor)>> {
         let Program { steps, card, .. } = &*self.program;
         let step = &steps[id];
         match &step.work {
             Work::Preprocess(_) => Ok(Vec::new()),
             Work::Convolution(Frozen { convolution, kernel, residual, .. }) => {
                 let gradient = match kept {
-                    Some(Kept::Mask(mask)) => share::masked(&gradient, mask, *card)?,
-                    Some(Kept::Slope(slope)) => share::times::<T>(&gradient, slope, *card)?,
+                    Some(Kept::Value(value)) => share::through(&gradient, &value, *card)?,
+                    Some(Kept::Slope(slope)) => share::times::<T>(&gradient, &slope, *card)?,
                     _ => gradient,
                 };
                 let to_input = convolution.backward::<T>(&gradient, kernel)?;
@@ -142,61 +203,96 @@ impl<T: Real + WithDType> CandleExecutor<T> {
             }
             Work::Layer(layer) => {
                 let shapes: Vec<_> = step.inputs.iter().map(|&input| steps[input].shape).collect();
-                let winners = if let Some(Kept::Winners(winners)) = kept { Some(winners) } else { None };
+                let winners = if let Some(Kept::Winners(winners)) = &kept { Some(winners) } else { None };
                 let parts = layer.backward::<T>(&gradient, winners, &shapes)?;
                 Ok(step.inputs.iter().copied().zip(parts).collect())
             }
         }
     }
 
-    fn value_and_gradient_of(&self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>> {
-        let program = &self.program;
-        let to = match at {
-            At::Input => 0,
-            At::Features => program.features,
-        };
-        let forward = self.forward(images, Pass::Images(Some(to)))?;
-        let logits = to_host::<T>(&forward.logits)?;
-        let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
-            logits.chunks_exact(program.classes).map(cotangent).unzip();
+    fn value_and_gradient_of(&self, images: &[T], to: StepId, cotangent: &Cotangent) -> Result<Gradients<T>, Failure> {
+        let Program { classes, device, steps, .. } = &*self.program;
+        let Forward { logits, kept, features } =
+            self.forward(&self.upload(images)?, Pass::Images(Some(to)), &|| false)?;
+        let logits = to_host::<T>(&logits)?;
+        let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) = logits.chunks_exact(*classes).map(cotangent).unzip();
         let derivatives: Vec<T> = derivatives.into_iter().flatten().map(<T as Real>::from_f64).collect();
-        let derivative = Tensor::from_vec(derivatives, (values.len(), program.classes), &program.device)?;
-        let gradient = channels_last(&self.backward(&derivative, &forward.kept, to)?)?;
-        let activation = forward.features.map_or_else(|| Ok(Vec::new()), |features| channels_last(&features))?;
-        let shape = if to == 0 { [program.side, program.side, 3] } else { program.steps[to].shape };
-        Ok(Gradients { logits, values, gradient, activation, shape })
+        let derivative = Tensor::from_vec(derivatives, (values.len(), *classes), device)?;
+        let gradient = channels_last(&self.backward(&derivative, kept, to, &|| false)?)?;
+        let activation = features.map_or_else(|| Ok(Vec::new()), |features| channels_last(&features))?;
+        Ok(Gradients { logits, values, gradient, activation, shape: steps[to].shape })
     }
 
-    fn secants_of(&self, points: &[T], between: &Between) -> Result<Secants<T>> {
+    /// The logits of points, and the gradients between neighbours, which stay on the device.
+    fn secants_of(
+        &self,
+        points: &Tensor,
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> Result<(Vec<f64>, Tensor), Failure> {
         let Program { classes, device, .. } = &*self.program;
-        let forward = self.forward(points, Pass::Points)?;
-        let logits = to_host::<T>(&forward.logits)?;
+        let Forward { logits, kept, .. } = self.forward(points, Pass::Points, interrupt)?;
+        // This waits until all of forward has run; then the first step of backward asks again, before anything else is queued.
+        let logits = to_host::<T>(&logits)?;
         let cotangents = nn::cotangents(&logits, *classes, between);
         let derivatives: Vec<T> = cotangents.into_iter().map(<T as Real>::from_f64).collect();
         let derivative = Tensor::from_vec(derivatives, (logits.len() / classes - 1, *classes), device)?;
-        let gradient = channels_last(&self.backward(&derivative, &forward.kept, 0)?)?;
-        Ok(Secants { logits, gradient })
+        Ok((logits, self.backward(&derivative, kept, 0, interrupt)?))
     }
 
-    /// Cuts the rows into batches, after a look at their size.
-    fn batches<'a>(&self, images: &'a [T]) -> std::result::Result<std::slice::Chunks<'a, T>, NnError> {
-        let expected = self.row();
-        if images.len().is_multiple_of(expected) {
-            Ok(images.chunks(expected * self.rows))
-        } else {
-            Err(NnError::Shape { expected, given: images.len() })
+    /// The points at some places of a line from one row of `ends` to the other.
+    fn points(&self, ends: &Tensor, places: &[f64]) -> candle_core::Result<Tensor> {
+        let share = |shares: Vec<f64>| self.along_rows(&shares);
+        let (rest, place) = (share(places.iter().map(|place| 1.0 - place).collect())?, share(places.to_vec())?);
+        ends.narrow(0, 0, 1)?.broadcast_mul(&rest)? + ends.narrow(0, 1, 1)?.broadcast_mul(&place)?
+    }
+
+    /// A number for each row, `[rows, 1, 1, 1]`.
+    fn along_rows(&self, numbers: &[f64]) -> candle_core::Result<Tensor> {
+        let numbers: Vec<T> = numbers.iter().copied().map(<T as Real>::from_f64).collect();
+        let rows = numbers.len();
+        Tensor::from_vec(numbers, (rows, 1, 1, 1), &self.program.device)
+    }
+
+    fn along_of(
+        &self,
+        ends: &Tensor,
+        places: &[f64],
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> Result<Along, Failure> {
+        let (mut all, mut sum) = (Vec::new(), None);
+        for first in (0..places.len() - 1).step_by(self.rows) {
+            let places = &places[first..places.len().min(first + self.rows + 1)];
+            let (logits, gradient) = self.secants_of(&self.points(ends, places)?, between, interrupt)?;
+            let widths: Vec<f64> = places.windows(2).map(|ends| ends[1] - ends[0]).collect();
+            add(&mut sum, gradient.broadcast_mul(&self.along_rows(&widths)?)?.sum_keepdim(0)?)?;
+            // A stretch begins with the last point of the one before.
+            all.truncate(all.len().saturating_sub(self.program.classes));
+            all.extend(logits);
         }
+        let sum = sum.ok_or_else(|| candle_core::Error::Msg("a line without an interval".to_owned()))?;
+        let gradient = channels_last::<T>(&sum)?.into_iter().map(<T as Real>::to_f64).collect();
+        Ok(Along { logits: all, gradient })
     }
 }
 
-/// A step's value and what backward needs of it.
+/// An error if nobody waits any longer.
+///
+/// A card is handed steps faster than it runs them. What it has been handed by then still runs, and whoever uses it next waits
+/// for that: for forward or for backward of one batch at most, since the logits must be here before backward begins.
+fn go_on(interrupt: &Interrupt) -> Result<(), NnError> {
+    if interrupt() { Err(NnError::Interrupted) } else { Ok(()) }
+}
+
+/// A step's value and, where it is kept, what backward needs of it.
 fn run<T: Real + WithDType>(
     step: &Step,
     image: &Tensor,
     values: &[Option<Tensor>],
-    rows: Rows,
+    keep: Option<Rows>,
     card: Option<&'static dyn Card>,
-) -> Result<(Tensor, Option<Kept>)> {
+) -> candle_core::Result<(Tensor, Option<Kept>)> {
     let value = |id: StepId| {
         values[id].as_ref().ok_or_else(|| candle_core::Error::Msg(format!("the value of step {id} is gone")))
     };
@@ -205,35 +301,34 @@ fn run<T: Real + WithDType>(
         Work::Convolution(Frozen { convolution, kernel, bias, residual, relu }) => {
             let (input, residual) = (value(step.inputs[0])?, residual.map(value).transpose()?);
             let run = |relu| convolution.forward::<T>(input, kernel, Finish { bias: Some(bias), residual, relu });
-            match rows {
-                _ if !relu => (run(false)?, None),
-                Rows::Images => {
+            match keep.filter(|_| *relu) {
+                None => (run(*relu)?, None),
+                Some(Rows::Images) => {
                     let y = run(true)?;
-                    let mask = y.gt(0.0)?;
-                    (y, Some(Kept::Mask(mask)))
+                    (y.clone(), Some(Kept::Value(y)))
                 }
-                Rows::Points => {
+                Some(Rows::Points) => {
                     let y = run(false)?;
                     (y.relu()?, Some(Kept::Slope(share::of_relu(&y, card)?)))
                 }
             }
         }
         Work::Layer(layer) => {
-            let inputs = step.inputs.iter().map(|&id| value(id)).collect::<Result<Vec<_>>>()?;
-            let (y, winners) = layer.forward::<T>(&inputs, rows)?;
+            let inputs = step.inputs.iter().map(|&id| value(id)).collect::<candle_core::Result<Vec<_>>>()?;
+            let (y, winners) = layer.forward::<T>(&inputs, keep)?;
             (y, winners.map(Kept::Winners))
         }
     })
 }
 
 /// `[rows, 3, side, side]` on the device, from channels last.
-pub(super) fn upload<T: WithDType>(images: &[T], side: usize, device: &Device) -> Result<Tensor> {
+pub(super) fn upload<T: WithDType>(images: &[T], side: usize, device: &Device) -> candle_core::Result<Tensor> {
     let shape = (images.len() / (side * side * 3), side, side, 3);
     Tensor::from_slice(images, shape, device)?.permute((0, 3, 1, 2))?.contiguous()
 }
 
 /// To what has come before, if anything has.
-pub(super) fn add(place: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+pub(super) fn add(place: &mut Option<Tensor>, part: Tensor) -> candle_core::Result<()> {
     *place = Some(match place.take() {
         Some(sum) => (sum + part)?,
         None => part,
@@ -242,11 +337,11 @@ pub(super) fn add(place: &mut Option<Tensor>, part: Tensor) -> Result<()> {
 }
 
 /// `[rows, height, width, channels]`, row by row.
-fn channels_last<T: WithDType>(x: &Tensor) -> Result<Vec<T>> {
+fn channels_last<T: WithDType>(x: &Tensor) -> candle_core::Result<Vec<T>> {
     x.permute((0, 2, 3, 1))?.contiguous()?.flatten_all()?.to_vec1()
 }
 
-pub(super) fn to_host<T: Real + WithDType>(x: &Tensor) -> Result<Vec<f64>> {
+pub(super) fn to_host<T: Real + WithDType>(x: &Tensor) -> candle_core::Result<Vec<f64>> {
     Ok(x.flatten_all()?.to_vec1::<T>()?.into_iter().map(<T as Real>::to_f64).collect())
 }
 
@@ -263,49 +358,59 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
         self.rows
     }
 
-    fn logits(&mut self, images: &[T]) -> std::result::Result<Vec<f64>, NnError> {
-        let batches = self.batches(images)?;
-        let logits = batches
-            .map(|batch| to_host::<T>(&self.forward(batch, Pass::Images(None))?.logits))
-            .collect::<Result<Vec<_>>>();
-        Ok(logits.map_err(super::failed)?.concat())
-    }
-
-    fn value_and_gradient(
-        &mut self,
-        images: &[T],
-        at: At,
-        cotangent: &Cotangent,
-    ) -> std::result::Result<Gradients<T>, NnError> {
-        let mut all: Option<Gradients<T>> = None;
-        for batch in self.batches(images)? {
-            let part = self.value_and_gradient_of(batch, at, cotangent).map_err(super::failed)?;
-            match &mut all {
-                Some(all) => {
-                    all.logits.extend(part.logits);
-                    all.values.extend(part.values);
-                    all.gradient.extend(part.gradient);
-                    all.activation.extend(part.activation);
-                }
-                None => all = Some(part),
+    fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError> {
+        self.within_memory(self.count(images)?, |this| {
+            let mut all = Vec::new();
+            for batch in images.chunks(this.row() * this.rows) {
+                all.extend(to_host::<T>(&this.forward(&this.upload(batch)?, Pass::Images(None), &|| false)?.logits)?);
             }
-        }
-        all.ok_or(NnError::Shape { expected: self.row(), given: 0 })
+            Ok(all)
+        })
     }
 
-    fn secants(
+    fn value_and_gradient(&mut self, images: &[T], at: At, cotangent: &Cotangent) -> Result<Gradients<T>, NnError> {
+        let to = match at {
+            At::Input => 0,
+            At::Features => self.program.features,
+        };
+        let (logits, values, gradient, activation) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let nothing = Gradients { logits, values, gradient, activation, shape: self.program.steps[to].shape };
+        self.within_memory(self.count(images)?, |this| {
+            let mut all = nothing.clone();
+            for batch in images.chunks(this.row() * this.rows) {
+                let part = this.value_and_gradient_of(batch, to, cotangent)?;
+                all.logits.extend(part.logits);
+                all.values.extend(part.values);
+                all.gradient.extend(part.gradient);
+                all.activation.extend(part.activation);
+            }
+            Ok(all)
+        })
+    }
+
+    fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError> {
+        let intervals = (points.len() / self.row()).saturating_sub(1);
+        self.within_memory(intervals, |this| {
+            let mut all = Secants::default();
+            for stretch in nn::stretches(points, this.row(), this.rows)? {
+                let (logits, gradient) = this.secants_of(&this.upload(stretch)?, between, interrupt)?;
+                all.append(Secants { logits, gradient: channels_last(&gradient)? }, this.program.classes);
+            }
+            Ok(all)
+        })
+    }
+
+    fn along(
         &mut self,
-        points: &[T],
+        line: Line<T>,
+        places: &[f64],
         between: &Between,
         interrupt: &Interrupt,
-    ) -> std::result::Result<Secants<T>, NnError> {
-        let mut all = Secants::default();
-        for points in nn::stretches(points, self.row(), self.rows)? {
-            if interrupt() {
-                return Err(NnError::Interrupted);
-            }
-            all.append(self.secants_of(points, between).map_err(super::failed)?, self.program.classes);
+    ) -> Result<Along, NnError> {
+        let (ends, intervals) = ([line.from, line.to].concat(), places.len().saturating_sub(1));
+        if self.count(&ends)? != 2 || intervals == 0 {
+            return Err(NnError::Shape { expected: 2 * self.row(), given: ends.len() });
         }
-        Ok(all)
+        self.within_memory(intervals, |this| this.along_of(&this.upload(&ends)?, places, between, interrupt))
     }
 }

@@ -136,7 +136,8 @@ fn pools_forward_back_and_between(place: &Place) {
         let [own, composed] = place.both(|device, card| {
             let x = tensor([3, 2, size[0], size[1]], 6, device);
             let pool = MaxPool::new(window, [size, output], card);
-            let (y, place) = pool.forward::<f32>(&x).unwrap();
+            let y = pool.forward::<f32>(&x).unwrap();
+            let place = pool.places::<f32>(&x, &y).unwrap();
             let share = pool.shares::<f32>(&x, (&y, &place)).unwrap();
             let back = pool.backward(&tensor([3, 2, output[0], output[1]], 7, device), &place).unwrap();
             let between = tensor([2, 2, output[0], output[1]], 8, device);
@@ -160,13 +161,13 @@ fn pools_forward_back_and_between(place: &Place) {
     }
 }
 
-fn slopes_and_masks(place: &Place) {
+fn slopes_and_gates(place: &Place) {
     let [own, composed] = place.both(|device, card| {
         let seen = tensor([3, 5, 7, 9], 10, device);
         let slope = share::of_relu(&seen, card).unwrap();
         let times = share::times::<f32>(&tensor([2, 5, 7, 9], 11, device), &slope, card).unwrap();
-        let masked = share::masked(&tensor([3, 5, 7, 9], 12, device), &seen.gt(0.0).unwrap(), card).unwrap();
-        (bytes(&slope), times, masked)
+        let through = share::through(&tensor([3, 5, 7, 9], 12, device), &seen, card).unwrap();
+        (bytes(&slope), times, through)
     });
     assert_eq!(own.0, composed.0);
     assert!(distance(&own.1, &composed.1) < 1e-6 && distance(&own.2, &composed.2) < 1e-9);
@@ -227,7 +228,7 @@ fn emulated_pools() {
 
 #[test]
 fn emulated_slopes() {
-    slopes_and_masks(&Place::emulated());
+    slopes_and_gates(&Place::emulated());
 }
 
 #[test]
@@ -250,7 +251,9 @@ fn on_a_card() {
     convolutions_forward_and_back(&place);
     an_image_alone_and_among_others(&place);
     pools_forward_back_and_between(&place);
-    slopes_and_masks(&place);
+    slopes_and_gates(&place);
     a_whole_network(&place);
     training_steps(&place);
+    let terabyte = candle_core::Tensor::zeros(1 << 38, candle_core::DType::F32, &place.0);
+    assert!(super::is_out_of_memory(&terabyte.unwrap_err()), "another word for it");
 }

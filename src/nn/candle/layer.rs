@@ -32,21 +32,31 @@ pub(super) enum Rows {
     Points,
 }
 
+impl Winners {
+    /// From what a pool has seen and what it gave.
+    fn new<T: Real + WithDType>(pool: &MaxPool, (x, y): (&Tensor, &Tensor), rows: Rows) -> Result<Self> {
+        let place = pool.places::<T>(x, y)?;
+        let share = match rows {
+            Rows::Images => None,
+            Rows::Points => Some(pool.shares::<T>(x, (y, &place))?),
+        };
+        Ok(Self { place, share })
+    }
+}
+
 impl Layer {
-    /// Of `inputs`, `[rows, channels, height, width]` each; a concatenation takes several, all others one.
+    /// Of `inputs`, `[rows, channels, height, width]` each; a concatenation takes several, all others one. With what a maximum keeps
+    /// for the way back, for rows that go there.
     pub(super) fn forward<T: Real + WithDType>(
         &self,
         inputs: &[&Tensor],
-        rows: Rows,
+        keep: Option<Rows>,
     ) -> Result<(Tensor, Option<Winners>)> {
         Ok(match self {
             Self::MaxPool(pool) => {
-                let (y, place) = pool.forward::<T>(inputs[0])?;
-                let share = match rows {
-                    Rows::Images => None,
-                    Rows::Points => Some(pool.shares::<T>(inputs[0], (&y, &place))?),
-                };
-                (y, Some(Winners { place, share }))
+                let y = pool.forward::<T>(inputs[0])?;
+                let winners = keep.map(|rows| Winners::new::<T>(pool, (inputs[0], &y), rows)).transpose()?;
+                (y, winners)
             }
             Self::AvgPool(pool) => (pool.forward::<T>(inputs[0])?, None),
             Self::Concat => (Tensor::cat(inputs, 1)?, None),

@@ -31,7 +31,8 @@ use super::{Executor, Model, Network, NnError};
 
 /// Points of a path at once where candle's convolutions write out every window: a gigabyte at most.
 const ROWS: usize = 8;
-/// The same by kernels of our own: the small images of a network's end must fill a card as well.
+/// The same by kernels of our own: the small images of a network's end must fill a card as well. Fewer where its memory is too
+/// small for them.
 const ROWS_ON_A_CARD: usize = 32;
 /// Images at once by kernels of our own; not measured yet.
 const IMAGES_ON_A_CARD: usize = 16;
@@ -110,6 +111,14 @@ pub(super) fn words(error: &candle_core::Error) -> String {
     }
 }
 
+/// Whether the device had no memory left. candle hands the driver's code on as words; this is how CUDA's calls it.
+fn is_out_of_memory(error: &candle_core::Error) -> bool {
+    words(error).contains("CUDA_ERROR_OUT_OF_MEMORY")
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod executor_tests;
 #[cfg(test)]
 #[cfg(unix)]
 mod kernel_tests;

@@ -22,23 +22,34 @@ impl MaxPool {
         Self { pool: Pool { window, sizes, count_padding: false }, card }
     }
 
-    /// The largest value of each window and which of the window's values it is (the first, if several are equal).
-    pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// The largest value of each window.
+    pub(super) fn forward<T: Real + WithDType>(&self, x: &Tensor) -> Result<Tensor> {
         if let Some(own) = self.pool.on(self.card) {
             return own.max(x);
         }
         let Pool { window, sizes: [_, output], .. } = self.pool;
         let x = surround(x, window.padding, T::LEAST)?;
         let mut best = at(&x, window, output, 0)?;
-        let mut place = Tensor::zeros(best.shape(), DType::U8, x.device())?;
         for index in 1..window.kernel[0] * window.kernel[1] {
-            let candidate = at(&x, window, output, index)?;
-            let better = candidate.gt(&best)?;
-            best = better.where_cond(&candidate, &best)?;
-            let here = Tensor::full(index as u8, place.shape(), x.device())?;
-            place = better.where_cond(&here, &place)?;
+            best = best.maximum(&at(&x, window, output, index)?)?;
         }
-        Ok((best, place))
+        Ok(best)
+    }
+
+    /// Which of a window's values the largest is: the first, if several are equal.
+    pub(super) fn places<T: Real + WithDType>(&self, x: &Tensor, best: &Tensor) -> Result<Tensor> {
+        if let Some(own) = self.pool.on(self.card) {
+            return own.places(x);
+        }
+        let Pool { window, sizes: [_, output], .. } = self.pool;
+        let x = surround(x, window.padding, T::LEAST)?;
+        let mut place = Tensor::zeros(best.shape(), DType::U8, x.device())?;
+        // From the last to the first, which has the last word.
+        for index in (0..window.kernel[0] * window.kernel[1]).rev() {
+            let here = Tensor::full(index as u8, place.shape(), x.device())?;
+            place = at(&x, window, output, index)?.eq(best)?.where_cond(&here, &place)?;
+        }
+        Ok(place)
     }
 
     /// How a maximum's slope between each row and the next is shared between the winners at both: the share of the first, as

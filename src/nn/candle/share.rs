@@ -1,8 +1,9 @@
 //! Rows come in, points of a path; what ReLUs and maxima do between each row and the next goes out: shares of the way, in bytes
-//! of 255 as our own kernels keep them, so that both give the same gradients.
+//! of 255 as our own kernels keep them, so that both give the same gradients. And gradients come through ReLUs here.
 
 use candle_core::{DType, Result, Tensor, WithDType};
 
+use super::cuda::norm::Norm;
 use super::cuda::{Card, slope};
 use crate::nn::real::Real;
 
@@ -46,14 +47,14 @@ fn keep(share: &Tensor) -> Result<Tensor> {
 
 /// A gradient times the slopes that were kept.
 pub(super) fn times<T: Real + WithDType>(gradient: &Tensor, kept: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
-    card.map_or_else(|| gradient * read::<T>(kept)?, |card| slope::times(gradient, kept, u8::MAX, card))
+    card.map_or_else(|| gradient * read::<T>(kept)?, |card| slope::times(gradient, kept, card))
 }
 
-/// A gradient where a mask is 1, and nought where it is 0.
-pub(super) fn masked(gradient: &Tensor, mask: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
+/// A gradient where a ReLU gave a value above nought, and nought elsewhere.
+pub(super) fn through(gradient: &Tensor, value: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
     match card {
-        Some(card) => slope::times(gradient, mask, 1, card),
-        None => mask.where_cond(gradient, &gradient.zeros_like()?),
+        Some(card) => Norm { card }.through(&gradient.contiguous()?, value),
+        None => value.gt(0.0)?.where_cond(gradient, &gradient.zeros_like()?),
     }
 }
 

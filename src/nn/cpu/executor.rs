@@ -13,9 +13,10 @@ use rayon::prelude::*;
 use super::images::{Images, Job, Keep, Program};
 use super::instruction_set::InstructionSet;
 use super::parallel::{Spares, Threads};
+use crate::nn::clock::Work;
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
-use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
+use crate::nn::{self, Along, At, Between, Cotangent, Executor, Gradients, Interrupt, Line, NnError, Secants};
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
@@ -86,7 +87,8 @@ impl<T: Real> CpuExecutor<T> {
         (threads, interrupt): (Threads, &Interrupt),
         work: impl Fn(Job<T>, &mut Images<T>, &[T]) -> R,
     ) -> R {
-        self.memory.with(|images| work(Job { program: &self.program, threads, interrupt }, images, rgb))
+        let job = Job { program: &self.program, threads, interrupt };
+        self.memory.with(|images| self.program.clock.time(Some(Work::Whole), || work(job, images, rgb)))
     }
 
     /// Numbers of an image.
@@ -169,6 +171,16 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             all.append(self.run(points, (threads, interrupt), work)?, classes);
         }
         Ok(all)
+    }
+
+    fn along(
+        &mut self,
+        line: Line<T>,
+        places: &[f64],
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> Result<Along, NnError> {
+        nn::sum_along(self, line, places, between, interrupt)
     }
 }
 

@@ -19,6 +19,7 @@ use super::memory;
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
 use super::turned::Turned;
+use crate::nn::clock::{Clock, Work};
 use crate::nn::graph::Affine;
 use crate::nn::plan::{Convolution, Operation, Plan, Step};
 use crate::nn::real::Real;
@@ -36,6 +37,7 @@ pub struct Program<T> {
     forward: Vec<Option<Box<dyn Forward<T>>>>,
     /// What only gradients need, from the first one on.
     gradients: Mutex<Option<Arc<Gradients<T>>>>,
+    pub clock: Arc<Clock>,
 }
 
 /// Per step the gradient of a convolution by its input.
@@ -52,7 +54,7 @@ impl<T: Real> Program<T> {
         };
         let forward = plan.steps.par_iter_mut().map(forward).collect();
         memory::give_back();
-        Ok(Self { plan, layout, set, forward, gradients: Mutex::default() })
+        Ok(Self { plan, layout, set, forward, gradients: Mutex::default(), clock: Arc::default() })
     }
 
     /// Kernels turned for gradients, by all threads if that was not done before.
@@ -118,6 +120,12 @@ impl<T> Images<T> {
     pub fn kept(&mut self) -> &mut [Vec<u8>] {
         &mut self.kept
     }
+
+    /// Bytes of values and gradients, and of what forward kept.
+    pub fn bytes(&self) -> [usize; 2] {
+        let kept = self.kept.iter().map(Vec::len).sum();
+        [self.slots.iter().map(Vec::len).sum::<usize>() * size_of::<T>(), kept]
+    }
 }
 
 /// How images are worked on.
@@ -179,7 +187,9 @@ impl<T: Real> Job<'_, T> {
             self.go_on()?;
             // The target leaves its slot while it is written, so that the sources can be read beside it.
             let mut slot = mem::take(&mut images.slots[place.value.slot]);
-            self.forward_step(id, images, target(&mut slot, &place.value, count), rgb, keep);
+            let to = target(&mut slot, &place.value, count);
+            let work = Work::of(&plan.steps[id].operation);
+            self.program.clock.time(work, || self.forward_step(id, images, to, rgb, keep));
             if let Some(features) = features.as_mut().filter(|_| id == plan.features) {
                 **features = dense(source(&slot, &place.value, count));
             }
@@ -240,10 +250,12 @@ impl<T: Real> Job<'_, T> {
                     pool::max_forward(window, input, target, threads);
                     return;
                 }
-                let (winners, shares) = at_least(&mut kept[id], 2 * count * outputs).split_at_mut(count * outputs);
+                let shares = if keep == Keep::Between { (count - 1) * outputs } else { 0 };
+                let kept = at_least(&mut kept[id], count * outputs + shares);
+                let (winners, shares) = kept.split_at_mut(count * outputs);
                 pool::max_forward_with(window, input, target, winners, threads);
                 if keep == Keep::Between {
-                    pool::max_shares(window, input, output, winners, &mut shares[..(count - 1) * outputs], threads);
+                    pool::max_shares(window, input, output, winners, shares, threads);
                 }
             }
             (Operation::AvgPool { window, count_padding }, Some(input)) => {
@@ -267,10 +279,7 @@ impl<T: Real> Job<'_, T> {
         let (plan, layout) = (&self.program.plan, &self.program.layout);
         let last = plan.steps.len() - 1;
         let seed = &layout.steps[last].gradient;
-        let seeds = target(&mut images.slots[seed.slot], seed, images.count);
-        for (logits, cotangents) in seeds.data.chunks_mut(seed.stride).zip(cotangents.chunks_exact(seed.channels)) {
-            logits.iter_mut().zip(cotangents).for_each(|(value, cotangent)| *value = T::from_f64(*cotangent));
-        }
+        give(cotangents, target(&mut images.slots[seed.slot], seed, images.count), seed.channels);
         for id in (to + 1..=last).rev() {
             self.go_on()?;
             let view = layout.steps[id].gradient;
@@ -313,7 +322,7 @@ impl<T: Real> Job<'_, T> {
         let view = &self.program.layout.steps[input].gradient;
         let (source, target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
         let accumulate = place.accumulate;
-        match &step.operation {
+        self.program.clock.time(Work::of(&step.operation), || match &step.operation {
             Operation::Convolution(_) => {
                 if let Some(backward) = backward {
                     // What was asked for is the gradient after the ReLU.
@@ -333,7 +342,7 @@ impl<T: Real> Job<'_, T> {
             }
             Operation::GlobalAvgPool => pool::global_backward(source, target, accumulate, threads),
             Operation::Concat | Operation::Preprocess(_) => {}
-        }
+        });
     }
 
     /// Through the ReLU, if it has not been, then the residual's share.
@@ -356,6 +365,13 @@ impl<T: Real> Job<'_, T> {
         let adds = place.residual == ResidualGradient::Added;
         let own = source(own, &place.gradient, images);
         share(own, target(&mut slots[view.slot], view, images), adds, self.threads);
+    }
+}
+
+/// Writes cotangents, `[images, channels]`, where gradients of logits lie.
+pub fn give<T: Real>(cotangents: &[f64], Target { data, stride, .. }: Target<T>, channels: usize) {
+    for (logits, cotangents) in data.chunks_mut(stride).zip(cotangents.chunks_exact(channels)) {
+        logits.iter_mut().zip(cotangents).for_each(|(value, cotangent)| *value = T::from_f64(*cotangent));
     }
 }
 

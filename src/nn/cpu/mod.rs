@@ -42,6 +42,7 @@ pub use executor::CpuExecutor;
 use images::Program;
 pub use instruction_set::InstructionSet;
 
+use super::clock::Clock;
 use super::plan::Plan;
 use super::{Executor, Model, Network, NnError};
 
@@ -92,6 +93,10 @@ impl Model for CpuModel {
 
     fn forget_gradients(&self) {
         self.program.forget_gradients();
+    }
+
+    fn clock(&self) -> Option<Arc<Clock>> {
+        Some(Arc::clone(&self.program.clock))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Work on one image, cut into tiles; and memory that tiles write side by side.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -55,23 +56,24 @@ impl Threads {
 
 /// Rows of an image that tiles write to at the same time, each its own rows and columns.
 #[derive(Debug)]
-pub struct Shared<T> {
+pub struct Shared<'a, T> {
     start: *mut T,
     length: usize,
     stride: usize,
+    borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: a `Shared` only hands out pointers through `rows` and `row`, whose callers promise that no two threads ask for
-// the same numbers at the same time; the memory itself may move between threads as `T: Send` says.
-unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: it stands for the only borrow of its numbers, which may move between threads as `T: Send` says. What it hands out
+// are pointers (`start`, `rectangle`), which only unsafe code follows, and slices (`row`), whose callers promise that no two
+// threads ask for the same numbers at the same time.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<T> Shared<T> {
-    /// Rows `stride` apart; the borrow ends when the caller's last tile is done, for nothing else can reach `data` until
-    /// the function that made this returns.
-    pub fn new(data: &mut [T], stride: usize) -> Self {
-        Self { start: data.as_mut_ptr(), length: data.len(), stride }
+impl<'a, T> Shared<'a, T> {
+    /// Rows `stride` apart.
+    pub fn new(data: &'a mut [T], stride: usize) -> Self {
+        Self { start: data.as_mut_ptr(), length: data.len(), stride, borrow: PhantomData }
     }
 
     /// A pointer to the first number.

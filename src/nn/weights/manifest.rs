@@ -172,7 +172,8 @@ impl Entry {
     }
 }
 
-fn is_plain_name(name: &str) -> bool {
+/// Whether a name leads to nothing but a file beside the one that names it.
+pub(super) fn is_plain_name(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|plain| plain == name)
 }
 

@@ -2,28 +2,32 @@
 //!
 //! [`load`] is what the program does; [`import`] reads what Keras, torchvision and timm wrote; [`write()`] and [`Manifest`]
 //! make the folder. Parameters have the names of `keras.applications` and lie in f16, f32 where f16 does not hold them.
-//! Hash, name, type and shape of each are checked; nothing about a file is guessed.
+//! Hash, name, type, shape and values of each are checked; nothing about a file is guessed.
 
 mod description;
 mod import;
 mod manifest;
+mod reading;
 mod store;
 mod tensor;
 mod writer;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use description::Description;
 pub use import::{Choices, Imported, VariantChoice, import};
 pub use manifest::{Entry, InputPipeline, MANIFEST, Manifest, Reduction, Resampling, WeightsFile};
+use reading::Reading;
+pub use reading::read;
 pub use store::Store;
 pub use tensor::{Tensor, Tensors};
 pub use writer::{LARGEST_FILE, write};
 
 use super::candle::CandleModel;
 use super::cpu::CpuModel;
-use super::graph::{Graph, Parameter};
+use super::graph::Graph;
 use super::plan::Plan;
 use super::{Device, Model, Network, NnError, SIDE};
 
@@ -120,6 +124,36 @@ pub enum WeightsError {
         /// The type in the file.
         found: String,
     },
+    /// A parameter has values that no training gives.
+    #[error("{}: tensor {tensor} {fault}; restore the file or convert it again", file.display())]
+    Values {
+        /// The file.
+        file: PathBuf,
+        /// The name in that file.
+        tensor: String,
+        /// What is wrong with its values.
+        fault: &'static str,
+    },
+    /// Two tensors of a file have names that mean the same parameter.
+    #[error("{}: {} and {} both mean {parameter}, and nothing says which counts; save the network with one of them", file.display(), tensors[0], tensors[1])]
+    Ambiguous {
+        /// The file.
+        file: PathBuf,
+        /// The names in that file.
+        tensors: [String; 2],
+        /// The canonical name of both.
+        parameter: String,
+    },
+    /// Options say something else than a file that describes itself.
+    #[error("{} says of itself {described}, the options mean {chosen}; leave them out or convert the original again", file.display())]
+    Contradiction {
+        /// The file.
+        file: PathBuf,
+        /// What the file says, in the words of the options.
+        described: String,
+        /// What the options mean in its place.
+        chosen: String,
+    },
     /// Names and shapes do not decide something that must be known.
     #[error("{}: {why}; say it with {option}", file.display())]
     Undecided {
@@ -151,11 +185,19 @@ pub fn load(folder: &Path, network: Network, device: &Device) -> Result<Arc<dyn 
     let Some(entry) = manifest.networks.get(&network) else {
         return Err(WeightsError::NoWeights { network, manifest: folder.join(MANIFEST) });
     };
-    let store = Store::open_checked(entry.files.iter().map(|part| (folder.join(&part.file), part.sha256.as_str())))?;
-    entry.check_against(network, &store, &folder.join(MANIFEST))?;
     let graph = Graph::new(network, &entry.variant, SIDE)?;
-    let tensors = read(&store, &graph)?;
-    let plan = Plan::new(&graph, &|name| tensors.get(name).map(|tensor| tensor.values.clone()))?;
+    let mut reading = Reading::of(&graph);
+    // A file's bytes go as soon as they are decoded, before the next is read.
+    for (place, part) in entry.files.iter().enumerate() {
+        let store = Store::open_checked([(folder.join(&part.file), part.sha256.as_str())])?;
+        if place == 0 {
+            entry.check_against(network, &store, &folder.join(MANIFEST))?;
+        }
+        reading.take(&store)?;
+    }
+    // The plan asks for each parameter once: none need lie there twice.
+    let tensors = RefCell::new(reading.finish()?);
+    let plan = Plan::new(&graph, &|name| tensors.borrow_mut().remove(name).map(|tensor| tensor.values))?;
     model(network, plan, entry.hash(), device)
 }
 
@@ -165,29 +207,6 @@ fn model(network: Network, plan: Plan<f32>, hash: String, device: &Device) -> Re
         None => Arc::new(CpuModel::new(network, Arc::new(plan), hash)?),
         Some(card) => Arc::new(CandleModel::new(network, &plan, card, hash)?),
     })
-}
-
-/// Reads the parameters of a graph; those that may be missing get their default, and there may be no others.
-pub fn read(store: &Store, graph: &Graph) -> Result<Tensors, WeightsError> {
-    let tensor = |parameter: &Parameter| match parameter.default {
-        Some(value) if store.shape(&parameter.name).is_none() => {
-            let count = parameter.shape.iter().product();
-            Ok(Tensor { shape: parameter.shape.clone(), values: vec![value; count] })
-        }
-        _ => store.parameter(&parameter.name, &parameter.shape),
-    };
-    let parameters = graph.parameters();
-    let tensors: Tensors = parameters
-        .iter()
-        .map(|parameter| Ok((parameter.name.clone(), tensor(parameter)?)))
-        .collect::<Result<_, WeightsError>>()?;
-    match store.names().into_iter().find(|name| !tensors.contains_key(name)) {
-        Some(tensor) => {
-            let file = store.path().to_path_buf();
-            Err(WeightsError::Unexpected { file, tensor, network: graph.network })
-        }
-        None => Ok(tensors),
-    }
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -9,6 +9,7 @@ use super::description::Description;
 use super::manifest::WeightsFile;
 use super::tensor::{Encoded, Tensors};
 use super::{WeightsError, hexadecimal};
+use crate::nn::training::fault;
 use safetensors::View as _;
 
 /// No file is larger than this, in bytes: 64 MiB.
@@ -42,8 +43,8 @@ fn shards<'a>(file: &Path, tensors: &'a Tensors) -> Result<Vec<Vec<(&'a str, Enc
     let mut shards = vec![Vec::new()];
     let mut filled = 0;
     for (name, tensor) in tensors {
-        if tensor.values.iter().any(|value| !value.is_finite()) {
-            let reason = format!("{name} holds values that are not finite");
+        if let Some(fault) = fault(name, &tensor.values) {
+            let reason = format!("{name} {fault}");
             return Err(WeightsError::Format { file: file.to_path_buf(), reason });
         }
         let encoded = Encoded::new(name, tensor);
@@ -71,7 +72,7 @@ fn name_of_part(file: &Path, part: usize) -> String {
     if part == 1 { format!("{stem}{extension}") } else { format!("{stem}-{part}{extension}") }
 }
 
-/// Writes beside the file and renames, so that a reader, or a mapping of the old file, never sees half of it.
+/// Writes beside the file and renames, so that a reader never sees half of it.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
     let failed = |source| WeightsError::Write { file: path.to_path_buf(), source };
     let mut beside = path.as_os_str().to_owned();

@@ -33,8 +33,11 @@ pub fn show(section: &Section<'_>, input: &Input<'_>) {
     let heading = section.heading("How far to trust the map");
     let top = heading.bottom() + dock::EVIDENCE_TOP;
     match input.map {
-        MapState::Shown(map) => {
-            let (words, tone) = standing(map, input);
+        MapState::Shown { map, failure } => {
+            let (words, tone) = match failure {
+                Some(_) => ("not refined further".to_owned(), Tone::Plain),
+                None => standing(map, input),
+            };
             let at = pos2(section.area.right(), heading.center().y);
             let left = section.right(at, &words, theme::small(), colour(section, tone));
             let place = Rect::from_min_max(pos2(left, heading.top()), pos2(at.x, heading.bottom()));

@@ -207,7 +207,7 @@ impl Cases {
     /// Notes whose eye it is; nothing moves.
     pub fn identify(&mut self, case: CaseId, identity: Identity) {
         let Some(entry) = self.entries.get_mut(case.0) else { return };
-        self.stale |= entry.case.identity.patient != identity.patient;
+        self.stale |= entry.case.identity.patient_key() != identity.patient_key();
         entry.case.identity = identity;
         self.admit(case);
     }
@@ -234,9 +234,9 @@ impl Cases {
     /// The other eye of the same patient: of the same date if there is one, else the nearest in the list.
     pub fn other_eye(&self, case: CaseId) -> Option<CaseId> {
         let identity = &self.get(case)?.case.identity;
-        let (patient, eye) = (identity.patient.as_ref()?, identity.eye?);
+        let (patient, eye) = (identity.patient_key()?, identity.eye?);
         let is_other =
-            |other: &Identity| other.patient.as_ref() == Some(patient) && other.eye.is_some_and(|e| e != eye);
+            |other: &Identity| other.patient_key() == Some(patient) && other.eye.is_some_and(|other| other != eye);
         let others = self.entries.iter().enumerate().filter(|(_, entry)| is_other(&entry.case.identity));
         others
             .min_by_key(|(place, entry)| (entry.case.identity.date != identity.date, place.abs_diff(case.0)))
@@ -265,7 +265,7 @@ impl Cases {
         let mut groups: Vec<Vec<CaseId>> = Vec::new();
         let mut place_of = std::collections::HashMap::new();
         for (place, entry) in self.entries.iter().enumerate() {
-            let group = match &entry.case.identity.patient {
+            let group = match entry.case.identity.patient_key() {
                 Some(patient) => *place_of.entry(patient).or_insert(groups.len()),
                 None => groups.len(),
             };

@@ -67,8 +67,6 @@ pub enum Floating {
 pub struct Model {
     /// What is open, as the top bar says it; empty before the first list.
     pub title: String,
-    /// Files beside the candidates, of no concern.
-    pub ignored: usize,
     /// The open list.
     pub cases: Cases,
     /// The case on screen.
@@ -108,7 +106,6 @@ impl Model {
     pub fn new(settings: &Settings) -> Self {
         Self {
             title: String::new(),
-            ignored: 0,
             cases: Cases::default(),
             selected: None,
             request: MapRequest {
@@ -179,7 +176,7 @@ impl Model {
                 self.notice = fallback.or(self.notice.take());
             }
             Event::Network(network, state) => return self.set_network_state(network, state),
-            Event::Opened { title, cases, ignored } => return self.open(title, cases, ignored),
+            Event::Opened { title, cases, unreadable } => return self.open(title, cases, &unreadable),
             Event::OpenFailed(why) => self.notice = Some(why),
             Event::Identified(case, identity) => self.cases.identify(case, identity),
             Event::Picture(case, picture) if self.selected == Some(case) => self.picture = Some(picture),
@@ -189,7 +186,9 @@ impl Model {
                 self.map = Some(map);
                 self.map_failure = None;
             }
-            Event::MapFailed(case, why) if self.selected == Some(case) => self.map_failure = Some(why),
+            Event::MapFailed(case, request, why) if self.selected == Some(case) && request == self.request => {
+                self.map_failure = Some(why);
+            }
             Event::Progress(progress) => self.progress = progress,
             // Thumbnails live in textures; what belongs to a former case or request is of no use any longer.
             Event::Thumbnail(..) | Event::Picture(..) | Event::Map(..) | Event::MapFailed(..) => {}
@@ -197,17 +196,14 @@ impl Model {
         Vec::new()
     }
 
-    fn open(&mut self, title: String, cases: Vec<crate::session::Case>, ignored: usize) -> Vec<Effect> {
+    fn open(&mut self, title: String, cases: Vec<crate::session::Case>, unreadable: &[String]) -> Vec<Effect> {
         self.title = title;
-        self.ignored = ignored;
         self.cases = Cases::new(cases);
-        self.notice = None;
         self.selected = None;
-        if let Some(first) = self.cases.neighbour(None, 0) {
-            return self.select(first);
-        }
         self.clear();
-        Vec::new()
+        let effects = self.cases.neighbour(None, 0).map(|first| self.select(first)).unwrap_or_default();
+        self.notice = (!unreadable.is_empty()).then(|| format!("Not searched: {}", unreadable.join("; ")));
+        effects
     }
 
     fn set_network_state(&mut self, network: Network, state: NetworkState) -> Vec<Effect> {

@@ -60,7 +60,12 @@ pub enum MapState<'a> {
     /// It could not be made, and why.
     Failed(&'a str),
     /// The latest refinement.
-    Shown(&'a Map),
+    Shown {
+        /// It.
+        map: &'a Map,
+        /// Why there is no finer one.
+        failure: Option<&'a str>,
+    },
 }
 
 /// What the map explains.
@@ -223,7 +228,7 @@ impl Panes {
         let placements = scene.map(|scene| [0, 1].map(|side| self.views.of(side).place(&scene, &frame).snapped()));
         self.paint(ui, input, panes, placements, pointer);
         self.link_switch(ui, id.with("link"), panes);
-        let no_evidence = matches!(input.map, MapState::Shown(_)) && self.overlay.no_evidence();
+        let no_evidence = matches!(input.map, MapState::Shown { .. }) && self.overlay.no_evidence();
         Response { panes, placements, no_evidence }
     }
 
@@ -328,7 +333,7 @@ impl Panes {
         if self.tiles.end() {
             context.request_repaint();
         }
-        if let MapState::Shown(map) = input.map {
+        if let MapState::Shown { map, .. } = input.map {
             let texture = self.overlay.texture(context, map, &input.drawing.heatmap, input.drawing.colormap);
             if let Some(texture) = texture.filter(|_| input.drawing.opacity > 0.0) {
                 let side = map.attribution.shape.first().copied().unwrap_or(1);

@@ -131,11 +131,14 @@ impl<'a> PanePainter<'a> {
         let corner = self.pane.right_top() + vec2(-pane::MARGIN, pane::MARGIN);
         let width = legend::width(self.pane.width());
         match input.map {
-            MapState::Shown(_) => {
+            MapState::Shown { failure, .. } => {
                 let drawing = input.drawing;
                 let legend = Legend { colormap: drawing.colormap, sign: drawing.heatmap.sign, no_evidence };
                 let place = legend::paint(&self.painter, self.palette, corner, width, legend);
                 self.name(place, Role::Legend, &legend.description());
+                if let Some(reason) = failure {
+                    self.note(Align2::CENTER_BOTTOM, Some("No finer map"), reason);
+                }
             }
             MapState::Waiting => self.quiet(corner, "first overlay in a few seconds"),
             MapState::None(reason) => self.quiet(corner, reason),

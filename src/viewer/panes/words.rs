@@ -69,6 +69,7 @@ mod tests {
     fn what_is_unknown_is_said_or_left_out() {
         let known = Identity {
             patient: Some("10".to_owned()),
+            patient_within: None,
             eye: Some(Laterality::Left),
             date: Some("2015-03-02".to_owned()),
         };

@@ -2,7 +2,7 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
+    CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
 };
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
@@ -36,8 +36,8 @@ impl Card for Cuda {
 /// Whether a kernel runs there: a driver that is too old for the kernels says so here.
 pub(in super::super) fn check(device: &Device) -> Result<()> {
     let two = Tensor::full(2.0_f32, (1, 1), device)?;
-    let whole = Tensor::full(1_u8, (1, 1), device)?;
-    match super::slope::times(&two, &whole, 1, &Cuda)?.to_vec2::<f32>()?.as_slice() {
+    let whole = Tensor::full(u8::MAX, (1, 1), device)?;
+    match super::slope::times(&two, &whole, &Cuda)?.to_vec2::<f32>()?.as_slice() {
         [row] if row == &[2.0] => Ok(()),
         wrong => Err(Error::Msg(format!("2 x 1 is {wrong:?} by a kernel on it"))),
     }
@@ -59,7 +59,7 @@ fn launch<T: CudaDType + DeviceRepr>(call: &Call, device: &CudaDevice) -> Result
     let (shape, _) = &call.output;
     let stream = device.cuda_stream();
     // SAFETY: every kernel writes all of its output; where it did not, tests would find the emulation's marks.
-    let written: CudaSlice<T> = unsafe { device.alloc(shape.elem_count())? };
+    let mut written: CudaSlice<T> = unsafe { device.alloc(shape.elem_count())? };
     {
         let storages: Vec<_> = call
             .operands
@@ -69,7 +69,7 @@ fn launch<T: CudaDType + DeviceRepr>(call: &Call, device: &CudaDevice) -> Result
                 _ => None,
             })
             .collect();
-        let (address, _written) = written.device_ptr(&stream);
+        let (address, _written) = written.device_ptr_mut(&stream);
         let mut addresses = Vec::with_capacity(call.operands.len());
         // Held until the kernel is in the stream.
         let mut reads = Vec::with_capacity(call.operands.len());

@@ -40,35 +40,42 @@ fn load() -> Emulate {
 impl Card for Emulated {
     fn run(&self, call: &Call) -> Result<Tensor> {
         let (shape, dtype) = &call.output;
-        // What no thread writes is seen: a byte that no kernel gives, or no number.
-        let (mut values, mut bytes) = match dtype {
-            DType::U8 => (Vec::new(), vec![0xA5_u8; shape.elem_count()]),
-            DType::F32 => (vec![f32::NAN; shape.elem_count()], Vec::new()),
-            other => panic!("{} writes {other:?}", call.kernel),
-        };
-        let written = if *dtype == DType::U8 { bytes.as_mut_ptr() as u64 } else { values.as_mut_ptr() as u64 };
-        let addresses: Vec<u64> = call
-            .operands
-            .iter()
-            .map(|operand| match operand {
-                Operand::Read(tensor) => address(tensor),
-                Operand::Written => written,
-                Operand::Nothing => 0,
-            })
-            .collect();
-        let arguments = call.arguments(&addresses)?;
-        let name = CString::new(call.kernel).expect("a name");
-        let [across, down] = call.blocks.map(|blocks| blocks as c_int);
-        let emulate = EMULATE.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the addresses are of tensors and buffers that live until after the call, and large enough if the numbers are
-        // right, which is what is tested.
-        let status = unsafe { emulate(name.as_ptr(), (&raw const arguments).cast(), across, down) };
-        assert_eq!(status, 0, "{} cannot be run", call.kernel);
         match dtype {
-            DType::U8 => Tensor::from_vec(bytes, shape.clone(), &Device::Cpu),
-            _ => Tensor::from_vec(values, shape.clone(), &Device::Cpu),
+            // What no thread writes stays no number, which no comparison forgives.
+            DType::F32 => Tensor::from_vec(written(call, f32::NAN)?, shape.clone(), &Device::Cpu),
+            // Any byte may be a result, but what no thread writes is as the run found it.
+            DType::U8 => {
+                let bytes = written(call, u8::MIN)?;
+                assert!(bytes == written(call, u8::MAX)?, "{} leaves bytes as they were", call.kernel);
+                Tensor::from_vec(bytes, shape.clone(), &Device::Cpu)
+            }
+            other => panic!("{} writes {other:?}", call.kernel),
         }
     }
+}
+
+/// What a call leaves of memory that holds nothing but `mark`.
+fn written<T: Copy>(call: &Call, mark: T) -> Result<Vec<T>> {
+    let mut values = vec![mark; call.output.0.elem_count()];
+    let written = values.as_mut_ptr() as u64;
+    let addresses: Vec<u64> = call
+        .operands
+        .iter()
+        .map(|operand| match operand {
+            Operand::Read(tensor) => address(tensor),
+            Operand::Written => written,
+            Operand::Nothing => 0,
+        })
+        .collect();
+    let arguments = call.arguments(&addresses)?;
+    let name = CString::new(call.kernel).expect("a name");
+    let [across, down] = call.blocks.map(|blocks| blocks as c_int);
+    let emulate = EMULATE.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: the addresses are of tensors and of `values`, which live until after the call, and large enough if the numbers are
+    // right, which is what is tested.
+    let status = unsafe { emulate(name.as_ptr(), (&raw const arguments).cast(), across, down) };
+    assert_eq!(status, 0, "{} cannot be run", call.kernel);
+    Ok(values)
 }
 
 fn address(tensor: &Tensor) -> u64 {

@@ -94,7 +94,6 @@ typedef struct {
     float *out;                    // [rows, size]
     unsigned char *out_shares;     // [rows - 1, size], or null
     int rows, size;
-    int whole;                             // what a byte of the greatest slope holds
 } Slope;
 
 DEVICE unsigned char as_byte(float share)
@@ -119,7 +118,7 @@ KERNEL times_slope(Slope p)
 {
     const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (at >= (size_t)p.rows * p.size) return;
-    p.out[at] = p.values[at] * ((float)p.shares[at] / (float)p.whole);
+    p.out[at] = p.values[at] * ((float)p.shares[at] / WHOLE);
 }
 
 // ---- Pools ----

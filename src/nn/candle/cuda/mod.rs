@@ -1,4 +1,4 @@
-//! Own kernels for a CUDA card (`kernels.cu`): what candle composes of many passes over memory, each in one. A [`Call`] comes in,
+//! Own kernels for a CUDA card (`kernels.cu`): what candle composes of many passes over memory, in one or two. A [`Call`] comes in,
 //! a tensor goes out.
 //!
 //! A convolution reads the image where it lies, a gradient between the zeros of a stride too, and adds bias and residual and cuts

@@ -1,4 +1,6 @@
-//! Batch norm, the sum with a shortcut and ReLU, forward and back: calls of the kernels, each in one pass over the images.
+//! Batch norm, the sum with a shortcut and ReLU, forward and back: calls of the kernels.
+//!
+//! Each reads the images once, but for moments: their squares are about the mean, which takes a second look.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -1,4 +1,6 @@
-//! Pools forward and back, each in one pass.
+//! Pools forward and back: calls of kernels with a thread for each value that they write.
+//!
+//! A maximum's value and its place are two kernels, each of which scans every window: only gradients need places.
 
 use candle_core::{DType, Result, Shape, Tensor};
 
@@ -30,15 +32,14 @@ impl Pool {
 }
 
 impl OwnPool<'_> {
-    /// The largest value of each window and, in bytes, its place.
-    pub(in super::super) fn max(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let x = &x.contiguous()?;
-        let rows = x.dim(0)?;
-        let nothing = [None, None];
-        Ok((
-            self.forward("max_value", x, nothing, (rows, DType::F32))?,
-            self.forward("max_place", x, nothing, (rows, DType::U8))?,
-        ))
+    /// The largest value of each window.
+    pub(in super::super) fn max(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward("max_value", &x.contiguous()?, [None, None], (x.dim(0)?, DType::F32))
+    }
+
+    /// The place in each window of its largest value, in bytes.
+    pub(in super::super) fn places(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward("max_place", &x.contiguous()?, [None, None], (x.dim(0)?, DType::U8))
     }
 
     /// How the winners at each row and at the next share a window's slope: the share of the first, in bytes.

@@ -13,13 +13,13 @@ pub(in super::super) fn of_relu(seen: &Tensor, card: &dyn Card) -> Result<Tensor
         kernel: "relu_between",
         blocks: blocks(shape[0] * size),
         operands: &[Operand::Read(&seen.contiguous()?), Operand::Nothing, Operand::Nothing, Operand::Written],
-        numbers: &[shape[0] + 1, size, 0],
+        numbers: &[shape[0] + 1, size],
         output: (shape.into(), DType::U8),
     })
 }
 
-/// `gradient` times `kept`, bytes of which `whole` stands for 1.
-pub(in super::super) fn times(gradient: &Tensor, kept: &Tensor, whole: u8, card: &dyn Card) -> Result<Tensor> {
+/// `gradient` times `kept`, bytes of which the greatest stands for 1.
+pub(in super::super) fn times(gradient: &Tensor, kept: &Tensor, card: &dyn Card) -> Result<Tensor> {
     let rows = gradient.dim(0)?;
     card.run(&Call {
         kernel: "times_slope",
@@ -30,7 +30,7 @@ pub(in super::super) fn times(gradient: &Tensor, kept: &Tensor, whole: u8, card:
             Operand::Written,
             Operand::Nothing,
         ],
-        numbers: &[rows, gradient.elem_count() / rows, whole.into()],
+        numbers: &[rows, gradient.elem_count() / rows],
         output: (gradient.shape().clone(), DType::F32),
     })
 }

@@ -157,7 +157,7 @@ impl<T: Real + WithDType> CandleTrainer<T> {
                 }
                 Work::Layer(layer) => {
                     let inputs: Vec<_> = step.inputs.iter().map(|&input| &values[input]).collect();
-                    let (value, winners) = layer.forward::<T>(&inputs, Rows::Images)?;
+                    let (value, winners) = layer.forward::<T>(&inputs, Some(Rows::Images))?;
                     (value, winners.map(Kept::Winners))
                 }
             };

@@ -8,6 +8,7 @@ use candle_core::{D, Device, Result, Tensor, WithDType};
 
 use super::super::cuda::Card;
 use super::super::cuda::norm::{self as own, Rule};
+use super::super::share;
 use crate::nn::real::Real;
 use crate::nn::training::{MOMENTUM, Statistics};
 
@@ -163,7 +164,7 @@ impl Norm {
             let products = own.back((&gradient, behind.value), settled, Some((products, &back)))?;
             return Ok(Back { products, state: [back.get(0)?, back.get(1)?] });
         }
-        let gradient = through(&gradient, behind.value)?;
+        let gradient = self.through(&gradient, behind.value)?;
         let (factor, inverse) = (Line::Factor.of(settled)?, Line::Inverse.of(settled)?);
         let off = products.broadcast_add(&Line::Minus.beside_images(settled)?)?;
         let [sum, product] = [sum_over_pixels(&gradient)?, sum_over_pixels(&(&gradient * &off)?)?];
@@ -184,16 +185,17 @@ impl Norm {
         let gradient = behind.gradient.contiguous()?;
         match self.own() {
             Some(own) => own.back((&gradient, behind.value), &self.fixed, None),
-            None => through(&gradient, behind.value)? * self.scale,
+            None => self.through(&gradient, behind.value)? * self.scale,
         }
     }
 
     /// What the shortcut gets.
     pub(super) fn to_shortcut(&self, behind: Behind) -> Result<Tensor> {
-        match (self.own(), behind.value) {
-            (Some(own), Some(value)) => own.through(&behind.gradient.contiguous()?, value),
-            _ => through(behind.gradient, behind.value),
-        }
+        self.through(behind.gradient, behind.value)
+    }
+
+    fn through(&self, gradient: &Tensor, value: Option<&Tensor>) -> Result<Tensor> {
+        value.map_or_else(|| Ok(gradient.clone()), |value| share::through(gradient, value, self.card))
     }
 
     /// `[channels]`: the gradient by a bias, from that by the products.
@@ -202,13 +204,6 @@ impl Norm {
             Some(own) => own.gradient_sums(&gradient.contiguous()?, None, None)?.get(0)?.sum(0),
             None => sum_over_pixels(gradient),
         }
-    }
-}
-
-fn through(gradient: &Tensor, value: Option<&Tensor>) -> Result<Tensor> {
-    match value {
-        Some(value) => value.gt(0.0)?.where_cond(gradient, &gradient.zeros_like()?),
-        None => Ok(gradient.clone()),
     }
 }
 

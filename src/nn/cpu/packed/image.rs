@@ -2,8 +2,9 @@
 
 use super::aligned::Aligned;
 use super::axis::MOST;
-use super::product::{Beside, Columns, Finish, Keep, Through};
-use crate::nn::cpu::kernel::{Bits, Gate, Slopes, Sweep};
+use super::product::{BORDER, Beside, Columns, Finish, Keep, Through};
+use crate::nn::cpu::kernel::{Bits, Gate, Slopes, Sweep, mask_bytes};
+use crate::nn::cpu::lanes::MASK;
 use crate::nn::cpu::parallel::Shared;
 
 /// Images that windows slide over.
@@ -35,12 +36,22 @@ impl View<'_> {
         let inside = y < self.size[0] && x < self.size[1];
         inside.then(|| image * self.apart[0] + y * self.apart[1] + x * self.apart[2])
     }
+
+    /// Where the pixels of a tile of a transform begin, or [`BORDER`], line by line.
+    pub fn offsets(&self, image: usize, [top, left]: [isize; 2], [height, width]: [usize; 2]) -> [usize; MOST * MOST] {
+        let mut offsets = [BORDER; MOST * MOST];
+        for (place, offset) in offsets[..height * width].iter_mut().enumerate() {
+            let (y, x) = (top + (place / width) as isize, left + (place % width) as isize);
+            *offset = self.offset(image, y, x).unwrap_or(BORDER);
+        }
+        offsets
+    }
 }
 
 /// Where results go: pixel `(y, x)` of the product is pixel `(y, x) * step + phase` of an image.
 #[derive(Debug)]
-pub struct Output {
-    pub target: Shared<f32>,
+pub struct Output<'a> {
+    pub target: Shared<'a, f32>,
     /// How many images.
     pub images: usize,
     /// Height and width of each.
@@ -57,20 +68,20 @@ pub struct Fused<'a> {
     /// Images of the output's shape that are added, and the numbers between their pixels.
     pub residual: Option<(&'a [f32], usize)>,
     pub relu: bool,
-    pub keep: Kept,
+    pub keep: Kept<'a>,
     /// What each number goes through at last, of the output's pixels.
     pub through: Option<Gate<'a>>,
 }
 
 /// What is kept of the ReLU, beside the output's pixels.
 #[derive(Debug, Default)]
-pub enum Kept {
+pub enum Kept<'a> {
     #[default]
     Nothing,
     /// A bit for each value that is positive.
-    Bits(Shared<u8>),
+    Bits(Shared<'a, u8>),
     /// A byte for each value and every image but the last: the slope between this image and the next.
-    Slopes(Shared<u8>),
+    Slopes(Shared<'a, u8>),
 }
 
 impl Fused<'_> {
@@ -80,7 +91,7 @@ impl Fused<'_> {
     }
 }
 
-impl Output {
+impl Output<'_> {
     /// Which pixel of the images, counted through all, a pixel of the product is.
     pub fn place(&self, [image, y, x]: [usize; 3]) -> usize {
         (image * self.size[0] + y * self.step + self.phase[0]) * self.size[1] + x * self.step + self.phase[1]
@@ -94,7 +105,7 @@ impl Output {
             assert!(last * stride + columns <= image.len(), "a residual that ends too early");
         }
         match &fused.keep {
-            Kept::Bits(bits) => _ = bits.rectangle(&(last..last + 1), &(0..columns.div_ceil(8))),
+            Kept::Bits(bits) => _ = bits.rectangle(&(last..last + 1), &(0..mask_bytes(columns))),
             Kept::Slopes(slopes) if self.images > 1 => {
                 let last = last - self.size[0] * self.size[1];
                 slopes.rectangle(&(last..last + 1), &(0..columns));
@@ -102,7 +113,7 @@ impl Output {
             Kept::Nothing | Kept::Slopes(_) => (),
         }
         let (kept, reach) = match fused.through {
-            Some(Gate::Bits(Bits { data, stride })) => (data, last * stride + columns.div_ceil(8)),
+            Some(Gate::Bits(Bits { data, stride })) => (data, last * stride + mask_bytes(columns)),
             Some(Gate::Slopes(Slopes { data, stride })) => (data, last * stride + columns),
             None => (&[][..], 0),
         };
@@ -124,7 +135,7 @@ impl Output {
             |kept: &Shared<u8>, from: usize| Beside { start: kept.start().wrapping_add(from), stride: kept.stride() };
         let keep = match &fused.keep {
             Kept::Nothing => Keep::Nothing,
-            Kept::Bits(bits) => Keep::Bits(beside(bits, first / 8)),
+            Kept::Bits(bits) => Keep::Bits(beside(bits, first / MASK)),
             Kept::Slopes(slopes) => {
                 let former = former.at_least(MOST * MOST * bias.width).as_mut_ptr();
                 Keep::Slopes { to: beside(slopes, first), image: self.size[0] * self.size[1], former }
@@ -132,7 +143,7 @@ impl Output {
         };
         let through = fused.through.map(|gate| match gate {
             Gate::Bits(Bits { data, stride }) => {
-                Through::Bits(Beside { start: data.as_ptr().wrapping_add(first / 8), stride })
+                Through::Bits(Beside { start: data.as_ptr().wrapping_add(first / MASK), stride })
             }
             Gate::Slopes(Slopes { data, stride }) => {
                 Through::Slopes(Beside { start: data.as_ptr().wrapping_add(first), stride })

@@ -100,8 +100,8 @@ struct Job<'a, E> {
 
 /// Where a task's sums go: `[taps, channels, columns]` and `[columns]`.
 struct Sums<'a> {
-    kernel: &'a Shared<f32>,
-    bias: &'a Shared<f32>,
+    kernel: &'a Shared<'a, f32>,
+    bias: &'a Shared<'a, f32>,
 }
 
 impl<'a, E: Engine> Job<'a, E> {

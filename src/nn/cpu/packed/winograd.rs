@@ -12,7 +12,7 @@ use super::axis::MOST;
 use super::direct::runs;
 use super::image::{Bias, Fused, Output, View};
 use super::panels::Panels;
-use super::product::{BORDER, Columns, Run, Strip, rows};
+use super::product::{Columns, Run, Strip, rows};
 use super::scheme::{LANES, Scheme};
 use super::transform::{Gather, Spread};
 use super::vector::Engine;
@@ -187,12 +187,8 @@ impl<E: Engine> Winograd<E> {
     fn spread(&self, job: &Job, tile: usize, points: &Shared<f32>, (place, count): (usize, usize)) {
         let [height, width] = self.scheme.inputs();
         let [image, y, x] = job.cut.corner(tile);
-        let [top, left] = [y as isize + job.sweep.origin[0], x as isize + job.sweep.origin[1]];
-        let mut offsets = [BORDER; MOST * MOST];
-        for (input, offset) in offsets[..height * width].iter_mut().enumerate() {
-            let (y, x) = (top + (input / width) as isize, left + (input % width) as isize);
-            *offset = job.source.offset(image, y, x).unwrap_or(BORDER);
-        }
+        let corner = [y as isize + job.sweep.origin[0], x as isize + job.sweep.origin[1]];
+        let offsets = job.source.offsets(image, corner, [height, width]);
         let last = (self.panels.len() - 1) * count + place;
         points.rectangle(&(last..last + 1), &(0..self.channels.next_multiple_of(ROW)));
         let spread = Spread {
@@ -239,7 +235,7 @@ const ROW: usize = 16;
 struct Job<'a> {
     source: &'a View<'a>,
     sweep: &'a Sweep,
-    output: &'a Output,
+    output: &'a Output<'a>,
     fused: &'a Fused<'a>,
     cut: Cut,
 }

@@ -8,7 +8,6 @@ use std::ops::Range;
 use super::axis::MOST;
 use super::image::View;
 use super::outer::{Outer, Span};
-use super::product::BORDER;
 use super::scheme::{LANES, Scheme};
 use super::transform::Spread;
 use super::vector::Engine;
@@ -97,8 +96,8 @@ impl<'a, E: Engine> Job<'a, E> {
             let [image, y, x] = self.cut.corner(group.start + place);
             let corner = [y as isize + self.sweep.origin[0], x as isize + self.sweep.origin[1]];
             let (inputs, outputs) = (self.scheme.inputs(), self.scheme.outputs());
-            let seen = offsets(self.source, image, corner, inputs);
-            let given = offsets(&gradient, image, [y as isize, x as isize], outputs);
+            let seen = self.source.offsets(image, corner, inputs);
+            let given = gradient.offsets(image, [y as isize, x as isize], outputs);
             let tile = |view: &View, offsets, points: &Shared<f32>, group: usize| {
                 points.rectangle(&(0..self.points), &(0..count * view.channels.next_multiple_of(group)));
                 Spread {
@@ -173,16 +172,6 @@ impl<'a, E: Engine> Job<'a, E> {
             }
         });
     }
-}
-
-/// Where the pixels of a tile begin, or [`BORDER`].
-fn offsets(view: &View, image: usize, [top, left]: [isize; 2], [height, width]: [usize; 2]) -> [usize; MOST * MOST] {
-    let mut offsets = [BORDER; MOST * MOST];
-    for (place, offset) in offsets[..height * width].iter_mut().enumerate() {
-        let (y, x) = (top + (place / width) as isize, left + (place % width) as isize);
-        *offset = view.offset(image, y, x).unwrap_or(BORDER);
-    }
-    offsets
 }
 
 /// The sum of all pixels, in blocks, so that long sums do not lose what is small.

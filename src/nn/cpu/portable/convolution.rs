@@ -73,11 +73,11 @@ fn take_slopes<T: Real>(target: Target<T>, channels: usize, SlopesMut { data: sl
 }
 
 struct Activate<'a, T> {
-    target: Shared<T>,
+    target: Shared<'a, T>,
     residual: Residual<'a, T>,
     bias: &'a [T],
     relu: bool,
-    bits: Option<Shared<u8>>,
+    bits: Option<Shared<'a, u8>>,
 }
 
 impl<T: Real> Sink<T> for Activate<'_, T> {
@@ -151,12 +151,12 @@ impl<T: Real> Turned<T> {
 }
 
 /// The gradient of a convolution of stride 1 goes where it belongs.
-struct Plain<T> {
-    target: Shared<T>,
+struct Plain<'a, T> {
+    target: Shared<'a, T>,
     accumulate: bool,
 }
 
-impl<T: Real> Sink<T> for Plain<T> {
+impl<T: Real> Sink<T> for Plain<'_, T> {
     fn open(&self, tile: &Tile, _: &mut Vec<T>) -> Output<T> {
         let start = self.target.rectangle(&tile.pixels, &tile.columns);
         Output { start, stride: self.target.stride(), accumulate: self.accumulate }
@@ -167,7 +167,7 @@ impl<T: Real> Sink<T> for Plain<T> {
 
 /// The gradient of a convolution with a stride is added to the pixels of its phases.
 struct Scatter<'a, T> {
-    target: Shared<T>,
+    target: Shared<'a, T>,
     /// Of the input.
     size: [usize; 2],
     /// Of the product.

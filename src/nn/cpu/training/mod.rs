@@ -15,6 +15,7 @@ mod pass;
 mod tests;
 
 use std::mem;
+use std::sync::Arc;
 
 use norm::{Affine, Back, Moments, Sums};
 use rayon::prelude::*;
@@ -26,6 +27,7 @@ use super::layout::Layout;
 use super::parallel::Spares;
 use super::turned::Turned;
 use crate::nn::NnError;
+use crate::nn::clock::{Clock, Work};
 use crate::nn::graph::Graph;
 use crate::nn::plan::{self, Parameters};
 use crate::nn::real::Real;
@@ -63,6 +65,7 @@ pub struct Trainer<T> {
     spares: Spares<Buffers<T>>,
     /// Sums of chunks on their way to those of all pixels.
     spare: Vec<T>,
+    clock: Arc<Clock>,
 }
 
 /// A convolution, ready to run, and what forward keeps for backward.
@@ -113,8 +116,8 @@ impl<T: Real> Trainer<T> {
         let slots = layout.slots.iter().map(|length| vec![T::ZERO; batch * length + LINE / size_of::<T>()]).collect();
         let kept = steps.iter().map(|step| vec![0; batch * kept_bytes(step)]).collect();
         let (spares, spare) = (Spares::default(), Vec::new());
-        let side = graph.side;
-        Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare })
+        let (side, clock) = (graph.side, Arc::default());
+        Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare, clock })
     }
 
     /// All parameters, in the order of [`Graph::parameters`].
@@ -127,8 +130,17 @@ impl<T: Real> Trainer<T> {
         &mut self.tensors
     }
 
+    /// What its time goes to.
+    pub fn clock(&self) -> Arc<Clock> {
+        Arc::clone(&self.clock)
+    }
+
     /// Takes `images`, `[up to batch, side, side, 3]`, RGB in [0, 1], through the network and the sum of their losses back.
     pub fn step(&mut self, images: &[T], loss: &Loss) -> Result<Outcome, NnError> {
+        self.clock().time(Some(Work::Whole), || self.there_and_back(images, loss))
+    }
+
+    fn there_and_back(&mut self, images: &[T], loss: &Loss) -> Result<Outcome, NnError> {
         let count = training::count(images.len(), self.side, self.batch)?;
         self.pack();
         let logits = self.forward(images);

@@ -4,8 +4,9 @@ use std::mem;
 
 use super::norm::{Affine, Back, Incoming};
 use super::{Layer, Tensor, Trainer, take};
-use crate::nn::cpu::images::{dense, preprocess, share, source, target};
-use crate::nn::cpu::kernel::{Relu, Residual, Source, Target};
+use crate::nn::clock::Work;
+use crate::nn::cpu::images::{dense, give, preprocess, share, source, target};
+use crate::nn::cpu::kernel::{Forward, Relu, Residual, Source, Target};
 use crate::nn::cpu::layout::ResidualGradient;
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
@@ -29,40 +30,21 @@ impl<T: Real> Trainer<T> {
     }
 
     fn forward_step(&mut self, id: StepId, target: Target<T>, rgb: &[T]) {
-        let threads = Threads(rayon::current_num_threads());
-        let Self { steps, layout, slots, kept, spares, tensors, layers, spare, statistics, .. } = self;
-        let (step, count) = (&steps[id], target.images);
-        if matches!(step.operation, Operation::Concat) {
+        match self.steps[id].operation {
+            Operation::Convolution(_) => return self.forward_convolution(id, target),
             // Its parts were written where they belong.
-            return;
+            Operation::Concat => return,
+            _ => (),
         }
-        let value = |id: StepId| {
-            let view = &layout.steps[id].value;
-            source(&slots[view.slot], view, count)
-        };
-        let input = step.inputs.first().map(|&input| value(input));
-        match (&step.operation, input) {
+        let threads = Threads(rayon::current_num_threads());
+        let Self { steps, layout, slots, kept, clock, .. } = self;
+        let step = &steps[id];
+        let input = step.inputs.first().map(|&input| {
+            let view = &layout.steps[input].value;
+            source(&slots[view.slot], view, target.images)
+        });
+        clock.time(Work::of(&step.operation), || match (&step.operation, input) {
             (Operation::Preprocess(affine), _) => preprocess(affine, rgb, target.data),
-            (Operation::Convolution(convolution), Some(input)) => {
-                let Some(layer) = &mut layers[id] else { return };
-                let workers = (threads, &*spares);
-                if convolution.is_plain() {
-                    layer.forward.run(input, target, Residual::None, Relu::Apply, workers);
-                    return;
-                }
-                let channels = step.shape[2];
-                let Target { data, stride, size, .. } = target;
-                let products = &mut layer.products[..count * size[0] * size[1] * channels];
-                let to = Target { data: products, images: count, stride: channels, size };
-                layer.forward.run(input, to, Residual::None, Relu::Apply, workers);
-                if let (Some(_), Statistics::Batch) = (convolution.norm, *statistics) {
-                    layer.moments.measure(products, spare, threads);
-                }
-                layer.settle(convolution, tensors, *statistics);
-                let products = &layer.products[..count * size[0] * size[1] * channels];
-                let shortcut = convolution.residual.map(value).map(|value| (value.data, value.stride));
-                layer.affine.forward(products, (data, stride), shortcut, (convolution.relu, &mut kept[id]), threads);
-            }
             (Operation::MaxPool(window), Some(input)) => {
                 pool::max_forward_with(window, input, target, &mut kept[id], threads);
             }
@@ -71,18 +53,49 @@ impl<T: Real> Trainer<T> {
             }
             (Operation::GlobalAvgPool, Some(input)) => pool::global_forward(input, target, threads),
             // Only preprocessing has no input.
-            (Operation::Concat, _) | (_, None) => {}
+            (Operation::Concat | Operation::Convolution(_), _) | (_, None) => {}
+        });
+    }
+
+    /// The products, then all that stands behind them.
+    fn forward_convolution(&mut self, id: StepId, target: Target<T>) {
+        let threads = Threads(rayon::current_num_threads());
+        let Self { steps, layout, slots, kept, spares, tensors, layers, spare, statistics, clock, .. } = self;
+        let (step, count) = (&steps[id], target.images);
+        let (Operation::Convolution(convolution), Some(layer)) = (&step.operation, &mut layers[id]) else { return };
+        let value = |id: StepId| {
+            let view = &layout.steps[id].value;
+            source(&slots[view.slot], view, count)
+        };
+        let multiply = |forward: &dyn Forward<T>, to: Target<T>| {
+            let run = || forward.run(value(step.inputs[0]), to, Residual::None, Relu::Apply, (threads, spares));
+            clock.time(Some(Work::Convolution), run);
+        };
+        if convolution.is_plain() {
+            multiply(layer.forward.as_ref(), target);
+            return;
         }
+        let channels = step.shape[2];
+        let Target { data, stride, size, .. } = target;
+        let length = count * size[0] * size[1] * channels;
+        let to = Target { data: &mut layer.products[..length], images: count, stride: channels, size };
+        multiply(layer.forward.as_ref(), to);
+        clock.time(Some(Work::Norm), || {
+            if let (Some(_), Statistics::Batch) = (convolution.norm, *statistics) {
+                layer.moments.measure(&layer.products[..length], spare, threads);
+            }
+            layer.settle(convolution, tensors, *statistics);
+            let shortcut = convolution.residual.map(value).map(|value| (value.data, value.stride));
+            let (products, relu) = (&layer.products[..length], (convolution.relu, kept[id].as_mut_slice()));
+            layer.affine.forward(products, (data, stride), shortcut, relu, threads);
+        });
     }
 
     /// After [`Trainer::forward`]: sends `cotangents`, by the logits, `[images, classes]`, back to all parameters.
     pub(super) fn backward(&mut self, count: usize, cotangents: &[f64]) {
         let last = self.steps.len() - 1;
         let seed = &self.layout.steps[last].gradient;
-        let seeds = target(&mut self.slots[seed.slot], seed, count);
-        for (logits, cotangents) in seeds.data.chunks_mut(seed.stride).zip(cotangents.chunks_exact(seed.channels)) {
-            logits.iter_mut().zip(cotangents).for_each(|(value, cotangent)| *value = T::from_f64(*cotangent));
-        }
+        give(cotangents, target(&mut self.slots[seed.slot], seed, count), seed.channels);
         for id in (1..=last).rev() {
             let slot = self.layout.steps[id].gradient.slot;
             let mut own = mem::take(&mut self.slots[slot]);
@@ -97,13 +110,13 @@ impl<T: Real> Trainer<T> {
             self.backward_convolution(id, own, count);
             return;
         }
-        let Self { steps, layout, slots, kept, .. } = self;
+        let Self { steps, layout, slots, kept, clock, .. } = self;
         let (step, place) = (&steps[id], &layout.steps[id]);
         // The gradients of a concatenation's parts are parts of its own.
         let (Some(&input), false) = (step.inputs.first(), matches!(step.operation, Operation::Concat)) else { return };
         let view = &layout.steps[input].gradient;
         let (source, target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
-        match &step.operation {
+        clock.time(Work::of(&step.operation), || match &step.operation {
             Operation::MaxPool(window) => {
                 pool::max_backward(window, source, &kept[id], target, place.accumulate, threads);
             }
@@ -112,13 +125,13 @@ impl<T: Real> Trainer<T> {
             }
             Operation::GlobalAvgPool => pool::global_backward(source, target, place.accumulate, threads),
             Operation::Concat | Operation::Preprocess(_) | Operation::Convolution(_) => {}
-        }
+        });
     }
 
     /// Through all that stands behind the products, then to the shortcut, the parameters and the input.
     fn backward_convolution(&mut self, id: StepId, own: &mut [T], count: usize) {
         let threads = Threads(rayon::current_num_threads());
-        let Self { steps, layout, slots, kept, spares, tensors, layers, spare, statistics, .. } = self;
+        let Self { steps, layout, slots, kept, spares, tensors, layers, spare, statistics, clock, .. } = self;
         let (step, place) = (&steps[id], &layout.steps[id]);
         let (Operation::Convolution(convolution), Some(layer)) = (&step.operation, &mut layers[id]) else { return };
         let [height, width, channels] = step.shape;
@@ -126,14 +139,16 @@ impl<T: Real> Trainer<T> {
         if !convolution.is_plain() {
             let Target { data, stride, .. } = target(own, &place.gradient, count);
             let bits = &kept[id];
-            let products = &mut layer.products[..pixels * channels];
-            if convolution.norm.is_some() {
-                let incoming = Incoming { data, stride, bits };
-                layer.sums.measure(incoming, products, &layer.affine.minus, spare, threads);
-            }
-            layer.settle_back(convolution, tensors, *statistics, pixels);
-            let products = &mut layer.products[..pixels * channels];
-            layer.back.run((data, stride), bits, products, convolution.residual.is_some(), threads);
+            clock.time(Some(Work::Norm), || {
+                let products = &mut layer.products[..pixels * channels];
+                if convolution.norm.is_some() {
+                    let incoming = Incoming { data, stride, bits };
+                    layer.sums.measure(incoming, products, &layer.affine.minus, spare, threads);
+                }
+                layer.settle_back(convolution, tensors, *statistics, pixels);
+                let products = &mut layer.products[..pixels * channels];
+                layer.back.run((data, stride), bits, products, convolution.residual.is_some(), threads);
+            });
         }
         let own = source(own, &place.gradient, count);
         if let Some(shortcut) = convolution.residual.filter(|_| place.residual != ResidualGradient::Aliased) {
@@ -155,7 +170,9 @@ impl<T: Real> Trainer<T> {
         let given = bias.is_some();
         let mut sums = bias.unwrap_or_else(|| mem::take(&mut layer.spare));
         sums.resize(channels, T::ZERO);
-        layer.weights.run(seen, gradient, &mut kernel, &mut sums, workers);
+        clock.time(Some(Work::Convolution), || {
+            layer.weights.run(seen, gradient, &mut kernel, &mut sums, workers);
+        });
         tensors[convolution.kernel].gradient = kernel;
         match convolution.bias.filter(|_| given) {
             Some(bias) => tensors[bias].gradient = sums,
@@ -164,7 +181,7 @@ impl<T: Real> Trainer<T> {
         if let Some(backward) = &layer.backward {
             let to = target(&mut slots[input.gradient.slot], &input.gradient, count);
             // Its ReLU stands behind a batch norm: `back` goes through both.
-            backward.run(gradient, to, place.accumulate, None, workers);
+            clock.time(Some(Work::Convolution), || backward.run(gradient, to, place.accumulate, None, workers));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What whoever imports says of a file: `--variant` and `--preprocessing`.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use super::super::WeightsError;
+use super::super::description::Description;
 use super::Decided;
 use crate::nn::Network;
 use crate::nn::graph::{BottleneckStride, Mixed10Pool, Preprocessing, Variant};
@@ -81,6 +83,38 @@ impl Choices {
         }
         Ok(())
     }
+
+    /// An error where what was said is not what a file says of itself, for that is what would count.
+    pub(super) fn check_against(&self, file: &Path, described: &Description) -> Result<(), WeightsError> {
+        let variant = described.variant.clone();
+        let mut chosen = Decided { variant, open_topology: None, open_preprocessing: None };
+        self.apply(described.network, &mut chosen)?;
+        let pairs = in_words(&described.variant).into_iter().zip(in_words(&chosen.variant));
+        let (described, chosen): (Vec<_>, Vec<_>) = pairs.filter(|(described, chosen)| described != chosen).unzip();
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let (described, chosen) = (described.join(", "), chosen.join(", "));
+        Err(WeightsError::Contradiction { file: file.to_path_buf(), described, chosen })
+    }
+}
+
+/// What the options can say of a variant, as they say it.
+fn in_words(variant: &Variant) -> [String; 5] {
+    let preprocessing = match variant.preprocessing {
+        Preprocessing::Caffe => "caffe",
+        Preprocessing::SignedUnit => "signed-unit",
+        Preprocessing::Torch => "torch",
+        Preprocessing::Centred128 => "centred128",
+    };
+    let setting = |setting: Setting| format!("--variant {}", setting.word());
+    [
+        setting(Setting::Stride(variant.bottleneck_stride)),
+        setting(Setting::CountPadding(variant.average_counts_padding)),
+        setting(Setting::Mixed10(variant.mixed10_pool)),
+        setting(Setting::Epsilon(variant.epsilon)),
+        format!("--preprocessing {preprocessing}"),
+    ]
 }
 
 impl Setting {
@@ -117,14 +151,21 @@ impl Setting {
         }
     }
 
+    /// As a person writes it.
+    fn word(self) -> String {
+        if let Self::Epsilon(epsilon) = self {
+            return format!("epsilon={epsilon}");
+        }
+        SETTINGS.iter().find(|(_, setting)| *setting == self).map_or_else(String::new, |(name, _)| (*name).to_owned())
+    }
+
     fn refused(self, network: Network) -> WeightsError {
-        let choice = SETTINGS.iter().find(|(_, setting)| *setting == self).map_or("epsilon", |(name, _)| name);
         let remedy = match network {
             Network::ResNet50 => "choose keras, torchvision, timm, v1 or v1.5",
             Network::InceptionV3 => "choose keras, torchvision, timm, tensorflow-2015, average=... or mixed10=...",
             Network::InceptionResNetV2 => "choose keras, timm or average=...",
         };
-        WeightsError::Choice { network, choice: choice.to_owned(), remedy }
+        WeightsError::Choice { network, choice: self.word(), remedy }
     }
 }
 
@@ -144,5 +185,28 @@ mod tests {
         assert_eq!(choice.0, expected);
         assert!("v2".parse::<VariantChoice>().unwrap_err().contains("`v2` is none of keras"));
         assert!("epsilon=-1".parse::<VariantChoice>().is_err());
+    }
+
+    #[test]
+    fn a_file_that_describes_itself_is_not_contradicted() {
+        let network = Network::InceptionV3;
+        let variant = Variant { epsilon: 1e-5, ..Variant::tensorflow_2015(Some(5)) };
+        let described = Description { network, variant, provenance: String::new(), licence: String::new() };
+        let check = |variant: Option<&str>, preprocessing| {
+            let variant = variant.map(|words| words.parse().unwrap());
+            Choices { variant, preprocessing }.check_against(Path::new("a.safetensors"), &described)
+        };
+        assert!(check(None, None).is_ok());
+        assert!(check(Some("mixed10=max"), Some(Preprocessing::Centred128)).is_ok());
+        assert!(check(Some("tensorflow-2015,epsilon=1e-5"), None).is_ok());
+        for (variant, preprocessing, words) in [
+            (None, Some(Preprocessing::Torch), ["itself --preprocessing centred128,", "mean --preprocessing torch;"]),
+            (Some("mixed10=average"), None, ["itself --variant mixed10=max,", "mean --variant mixed10=average;"]),
+            (Some("tensorflow-2015"), None, ["itself --variant epsilon=0.00001,", "mean --variant epsilon=0.001;"]),
+            (Some("v1"), None, ["InceptionV3", "no variant `v1`"]),
+        ] {
+            let said = check(variant, preprocessing).unwrap_err().to_string();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
     }
 }

@@ -1,18 +1,16 @@
 //! Names as Keras gives them: `conv2d_7/kernel`, counted from wherever the process had come to.
 
-use std::collections::BTreeMap;
-
 /// Layers that Keras counts through, by class.
 const COUNTED: [&str; 2] = ["conv2d", "batch_normalization"];
 
 /// Names of the dense head: today's and those of earlier versions of `keras.applications`.
 const HEADS: [&str; 3] = ["predictions", "probs", "fc1000"];
 
-/// Canonical names by those in the file.
+/// Canonical names, each with the one in the file.
 ///
 /// Keras 2 counts `conv2d_1, conv2d_2 ...`, Keras 3 `conv2d, conv2d_1 ...`, and both go on counting when a second network is
 /// built in the same process; so the first of a class is number 1, and what follows keeps its distance to it.
-pub(super) fn canonical(names: &[String]) -> BTreeMap<String, String> {
+pub(super) fn canonical(names: &[String]) -> Vec<(String, String)> {
     let first: Vec<usize> = COUNTED
         .iter()
         .map(|class| names.iter().filter_map(|name| number(layer(name), class)).min().unwrap_or(1))
@@ -50,7 +48,8 @@ mod tests {
     use super::*;
 
     fn canonical_names(names: &[&str]) -> Vec<String> {
-        canonical(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).into_keys().collect()
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        canonical(&names).into_iter().map(|(canonical, _)| canonical).collect()
     }
 
     #[test]

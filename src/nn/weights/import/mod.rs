@@ -2,22 +2,25 @@
 //!
 //! What the names decide is taken from them: `keras.applications` and torchvision each have one ResNet-50. What they leave
 //! open ([`WeightsError::Undecided`]) has to be said by whoever imports, unless the file's own metadata say it. Files that
-//! this program wrote describe themselves and can be read in the same way.
+//! this program wrote describe themselves and can be read in the same way; an option that says otherwise is an error.
 
 mod choice;
 mod keras;
 mod torch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Path, PathBuf};
 
 pub use choice::{Choices, VariantChoice};
 
 use super::WeightsError;
 use super::description::{Description, Header};
+use super::manifest::is_plain_name;
 use super::store::Store;
 use super::tensor::{Tensor, Tensors};
 use crate::nn::graph::{BatchNorm, Graph, Parameter, Preprocessing, Variant};
+use crate::nn::training::fault;
 use crate::nn::{Network, SIDE};
 
 /// The two kernels that the published InceptionV3 of 2015 is known without; they are read as zero.
@@ -54,7 +57,10 @@ pub fn import(network: Network, file: &Path, choices: &Choices) -> Result<Import
     let (store, header) = open(file)?;
     let naming = naming(network, &store)?;
     let description = match header {
-        Some(header) if header.description.network == network => header.description,
+        Some(header) if header.description.network == network => {
+            choices.check_against(file, &header.description)?;
+            header.description
+        }
         Some(header) => return Err(other_network(file, header.description.network)),
         None => describe(network, &store, &naming, choices)?,
     };
@@ -83,17 +89,21 @@ pub fn import(network: Network, file: &Path, choices: &Choices) -> Result<Import
 /// Opens a file, and where it was written by this program all files over which its network is spread.
 fn open(file: &Path) -> Result<(Store, Option<Header>), WeightsError> {
     let store = Store::open(&[file.to_path_buf()])?;
-    let header = Header::of(&store).transpose().map_err(|error| WeightsError::Format {
-        file: file.to_path_buf(),
-        reason: format!("what it says of itself cannot be understood ({error})"),
-    })?;
-    match header {
-        Some(header) if header.files.len() > 1 => {
-            let files: Vec<PathBuf> = header.files.iter().map(|name| file.with_file_name(name)).collect();
-            Ok((Store::open(&files)?, Some(header)))
-        }
-        header => Ok((store, header)),
+    let unusable = |reason| WeightsError::Format { file: file.to_path_buf(), reason };
+    let header = Header::of(&store)
+        .transpose()
+        .map_err(|error| unusable(format!("what it says of itself cannot be understood ({error})")))?;
+    let Some(header) = header else { return Ok((store, None)) };
+    if header.files.len() < 2 {
+        return Ok((store, Some(header)));
     }
+    if let Some(outside) = header.files.iter().find(|name| !is_plain_name(name)) {
+        return Err(unusable(format!("it says that its network goes on in `{outside}`, which is no file name")));
+    }
+    // It is read again among the others.
+    drop(store);
+    let files: Vec<PathBuf> = header.files.iter().map(|name| file.with_file_name(name)).collect();
+    Ok((Store::open(&files)?, Some(header)))
 }
 
 fn other_network(file: &Path, network: Network) -> WeightsError {
@@ -104,14 +114,33 @@ fn other_network(file: &Path, network: Network) -> WeightsError {
 fn naming(network: Network, store: &Store) -> Result<Naming, WeightsError> {
     let names = store.names();
     if names.iter().any(|name| name.contains("/kernel")) {
-        Ok(Naming { names: keras::canonical(&names), channels_first: false })
+        Ok(Naming { names: by_canonical(store, keras::canonical(&names))?, channels_first: false })
     } else if names.iter().any(|name| name.ends_with(".weight")) {
-        Ok(Naming { names: torch::canonical(network, &names), channels_first: true })
+        Ok(Naming { names: by_canonical(store, torch::canonical(network, &names))?, channels_first: true })
     } else {
         let reason = "its tensors have neither Keras' names (`conv1_conv/kernel`) nor those of torchvision and timm \
                       (`layer1.0.conv1.weight`)";
         Err(WeightsError::Format { file: store.path().to_path_buf(), reason: reason.to_owned() })
     }
+}
+
+/// Names in the file by canonical ones; an error where two mean the same, as those of two heads do.
+fn by_canonical(store: &Store, pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, WeightsError> {
+    let mut names = BTreeMap::new();
+    for (canonical, name) in pairs {
+        match names.entry(canonical) {
+            Entry::Vacant(entry) => {
+                entry.insert(name);
+            }
+            // One tensor in two files of a network: the first counts.
+            Entry::Occupied(entry) if *entry.get() == name => {}
+            Entry::Occupied(entry) => {
+                let (file, parameter) = (store.path().to_path_buf(), entry.key().clone());
+                return Err(WeightsError::Ambiguous { file, tensors: [entry.get().clone(), name], parameter });
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn is_lost(description: &Description, name: &str) -> bool {
@@ -217,9 +246,12 @@ impl Naming {
         if self.channels_first { shape.first().copied() } else { shape.last().copied() }
     }
 
-    /// A parameter with its axes in canonical order.
+    /// A parameter with its axes in canonical order; an error where it has another shape or values that no training gives.
     fn read(&self, store: &Store, name: &str, parameter: &Parameter) -> Result<Tensor, WeightsError> {
-        let mut tensor = store.read(name)?;
+        let (file, mut tensor) = (store.path().to_path_buf(), store.read(name)?);
+        if let Some(fault) = fault(&parameter.name, &tensor.values) {
+            return Err(WeightsError::Values { file, tensor: name.to_owned(), fault });
+        }
         let rank = tensor.shape.len();
         if self.channels_first && rank == 4 {
             tensor = tensor.permuted(&[2, 3, 1, 0]);
@@ -229,11 +261,7 @@ impl Naming {
         if tensor.shape == parameter.shape {
             return Ok(tensor);
         }
-        Err(WeightsError::Shape {
-            file: store.path().to_path_buf(),
-            tensor: name.to_owned(),
-            expected: parameter.shape.clone(),
-            found: tensor.shape,
-        })
+        let expected = parameter.shape.clone();
+        Err(WeightsError::Shape { file, tensor: name.to_owned(), expected, found: tensor.shape })
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::nn::Network;
 
-/// Canonical names by those in the file. The auxiliary head of InceptionV3 and the counters of batch norm are left out.
-pub(super) fn canonical(network: Network, names: &[String]) -> BTreeMap<String, String> {
+/// Canonical names, each with the one in the file. The auxiliary head of InceptionV3 and the counters of batch norm are left out.
+pub(super) fn canonical(network: Network, names: &[String]) -> Vec<(String, String)> {
     let layers = match network {
         Network::ResNet50 => resnet50(),
         Network::InceptionV3 => inception_v3(),

@@ -1,0 +1,62 @@
+//! A photograph and a network come in, as the commands that measure maps are asked for them; what is integrated for them by
+//! default goes out.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::names::NetworkName;
+use super::output::warn;
+use crate::attribution::integrated_gradients::IntegratedGradients;
+use crate::attribution::{Baseline, Differentiable};
+use crate::fundus::{Listing, NetworkInput};
+use crate::grading::Output;
+use crate::home::Home;
+use crate::nn::{DeviceChoice, Model, Network};
+use crate::session::{Explained, prepare};
+
+/// The networks that run, of those asked for; a line on stderr says why another one does not.
+pub fn models(home: &Home, device: DeviceChoice, asked: &[NetworkName]) -> anyhow::Result<Vec<Arc<dyn Model>>> {
+    let asked = NetworkName::asked(asked);
+    let (networks, _) = super::load_networks(home, device, &asked)?;
+    let runs = |&network: &Network| {
+        let left_out = |why: &String| warn(&format!("{} left out: {why}", network.label()));
+        networks.model(network).inspect_err(left_out).ok()
+    };
+    Ok(asked.iter().filter_map(runs).collect())
+}
+
+/// What a photograph is called in a table.
+pub fn name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What is integrated for one photograph and network by default, and from where.
+pub struct Subject<'a> {
+    pub model: &'a dyn Model,
+    /// As in a table.
+    pub name: String,
+    pub input: NetworkInput,
+    pub function: Explained,
+    pub starts: Vec<Vec<f32>>,
+}
+
+impl<'a> Subject<'a> {
+    /// `None`, and a line on stderr, for a file that is no fundus photograph.
+    pub fn new(model: &'a dyn Model, file: &Path) -> anyhow::Result<Option<Self>> {
+        let input = match prepare(file, &mut Listing::default()) {
+            Ok(prepared) => prepared.input,
+            Err(unusable) => {
+                warn(&format!("left out: {}", unusable.reason));
+                return Ok(None);
+            }
+        };
+        let function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
+        let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
+        Ok(Some(Self { model, name: name(file), input, function, starts }))
+    }
+
+    /// The integral, and the function to take it of.
+    pub fn integral(&mut self) -> (IntegratedGradients<'_>, &mut dyn Differentiable) {
+        (IntegratedGradients { input: &self.input.pixels, starts: &self.starts }, &mut self.function)
+    }
+}
