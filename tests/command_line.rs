@@ -172,6 +172,26 @@ fn out_appears_whole_or_not_at_all() {
     assert!(stderr(&nowhere).contains("folder.csv"));
 }
 
+#[test]
+fn the_instructions_can_be_chosen_and_give_the_same_grade() {
+    let image = text(&sample("IDRiD_048.jpg"));
+    let grade = |set: Option<&str>| {
+        let mut run = command();
+        run.args(["grade", &image, "--network", "inception-v3", "--format", "jsonl"]);
+        set.map(|set| run.env("DIARET_ISA", set));
+        run.output().expect("the program starts")
+    };
+    let probabilities = |output: &std::process::Output| -> Vec<f64> {
+        assert_eq!(status(output), 0, "{}", stderr(output));
+        serde_json::from_value(records(&output.stdout)["IDRiD_048.jpg"]["probabilities"].clone()).expect("five numbers")
+    };
+    let [portable, chosen] = [grade(Some("portable")), grade(None)].map(|output| probabilities(&output));
+    assert!(portable.iter().zip(&chosen).all(|(one, other)| (one - other).abs() < 1e-4), "{portable:?}, {chosen:?}");
+    let wrong = grade(Some("abacus"));
+    assert_eq!(status(&wrong), 1);
+    assert!(stderr(&wrong).contains("abacus") && stderr(&wrong).contains("portable"), "{}", stderr(&wrong));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn records_that_were_written_before_the_disk_was_full_are_kept() {

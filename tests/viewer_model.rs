@@ -128,6 +128,16 @@ fn a_map_that_cannot_be_refined_stays_and_says_why() {
 }
 
 #[test]
+fn rows_are_told_apart_by_as_much_of_their_path_as_it_takes() {
+    let mut model = Model::new(&Settings::default());
+    let paths = ["/a/p1/left.jpg", "/a/p2/left.jpg", "/a/p2/left.png", "/b/p2/left.png", "/a/p1/right.jpg"];
+    let cases = paths.map(|path| Case { path: path.into(), identity: Identity::default() }).to_vec();
+    model.apply(Event::Opened { title: "all".to_owned(), cases, unreadable: Vec::new() });
+    let names = (0..5).map(|place| model.cases.get(CaseId(place)).expect("a row").name.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["p1/left", "p2/left.jpg", "/a/p2/left.png", "/b/p2/left.png", "right"]);
+}
+
+#[test]
 fn folders_that_cannot_be_searched_are_named() {
     let (mut model, _) = open(&["a"]);
     let cases = vec![Case { path: "b.jpg".into(), identity: Identity::default() }];

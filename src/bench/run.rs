@@ -2,6 +2,7 @@
 //! measure stands here: the other program, what is kept, and the time that is left.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -156,10 +157,11 @@ impl Run<'_> {
         self.device.candle.is_some()
     }
 
-    /// One thread and all; on a card all, for it does not use them.
+    /// One thread, twice as many each time, and all; on a card all, for it does not use them.
     pub(super) fn threads(&self) -> Vec<usize> {
         let all = rayon::current_num_threads();
-        if all > 1 && !self.is_on_card() { vec![1, all] } else { vec![all] }
+        let fewer = iter::successors(Some(1), |threads| Some(2 * threads)).take_while(|&threads| threads < all);
+        fewer.filter(|_| !self.is_on_card()).chain([all]).collect()
     }
 
     pub(super) fn task(&self, work: Work, topology: &Path, threads: usize, precision: Precision) -> Task {

@@ -64,10 +64,10 @@ fn heading(report: &Report) -> String {
 
 fn speed(report: &Report) -> String {
     let mut text = "\n### One pass\n\nMilliseconds an image, the middle of all runs; direct products counted, so that a convolution that \
-        takes fewer may pass 100 %. Ratios are of pairs: least / middle / greatest. Memory: resident bytes at most, every network \
-        loaded.\n\n\
-        | network | pass | precision | at once | threads | DiaRet | GFLOP/s | of the peak | other | its setting | ratio | memory | other's memory |\n\
-        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        takes fewer may pass 100 %. Ratios are of pairs: least / middle / greatest. Scaling: how much \
+        sooner it is done than by one thread. Memory: resident bytes at most, every network loaded.\n\n\
+        | network | pass | precision | at once | threads | DiaRet | GFLOP/s | of the peak | scaling | other | its setting | ratio | memory | other's memory |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for row in &report.speed {
         let an_image = |seconds: &[f64]| Spread::of(seconds.iter().copied()).map(|s| s.median / row.rows as f64);
@@ -84,6 +84,7 @@ fn speed(report: &Report) -> String {
             cell(ours, milliseconds),
             cell(rate, |rate| format!("{rate:.0}")),
             cell(share, |share| format!("{share:.0} %")),
+            cell(scaling(report, row), |scaling| format!("{scaling:.2}")),
             cell(an_image(&row.other), milliseconds),
             row.setting.clone().unwrap_or_else(|| NONE.to_owned()),
             cell(ratio_of(row), spread),
@@ -93,6 +94,14 @@ fn speed(report: &Report) -> String {
         line(&mut text, &cells);
     }
     text
+}
+
+/// The middle time of one thread, in those of the row's; none for one thread, and where the same was not done by one.
+fn scaling(report: &Report, row: &SpeedRow) -> Option<f64> {
+    let middle = |row: &SpeedRow| Spread::of(row.ours.iter().copied()).map(|spread| spread.median);
+    let what = |row: &SpeedRow| (row.network, row.pass, row.rows, row.precision);
+    let alone = report.speed.iter().find(|one| one.threads == 1 && what(one) == what(row));
+    Some(middle(alone.filter(|_| row.threads > 1)?)? / middle(row)?)
 }
 
 fn pass(pass: Pass) -> &'static str {

@@ -12,17 +12,19 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::names::NetworkName;
+use super::names::{BaselineName, NetworkName, OutputName, name};
 use super::output::{ProgressLine, Sink};
 use super::reference::reference;
-use super::subject::{self, Subject, models};
+use super::subject::{Subject, models};
 use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::integrated_gradients::Update;
-use crate::attribution::{Attribution, Cancel, Stop};
+use crate::attribution::{Attribution, Baseline, Cancel, Stop};
 use crate::bench::chart::{Series, scatter};
 use crate::bench::statistics::Spread;
+use crate::grading::{Output, Target};
 use crate::home::Home;
+use crate::nn::weights::{Entry, Manifest, hexadecimal};
 use crate::nn::{Model, Network};
 use crate::session::Files;
 
@@ -44,6 +46,12 @@ pub struct Args {
     /// The networks; every one that has weights unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     networks: Vec<NetworkName>,
+    /// Where paths start.
+    #[arg(long, value_enum, default_value_t = BaselineName::Blur)]
+    baseline: BaselineName,
+    /// What is explained, of the predicted class where it is one's.
+    #[arg(long, value_enum, default_value_t = OutputName::LogOddsReferable)]
+    output: OutputName,
     /// The table, as CSV; rows are added to it.
     #[arg(long, value_name = "FILE.csv")]
     out: PathBuf,
@@ -68,8 +76,12 @@ pub struct Args {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
     file: String,
+    /// SHA-256 of what the network sees.
+    input: String,
     network: Network,
     weights: String,
+    baseline: BaselineName,
+    output: OutputName,
     reference_steps: u32,
     tolerance: f64,
     gradients: usize,
@@ -85,14 +97,21 @@ impl Row {
         if self.distance == 0.0 { 0.0 } else { self.distance / self.claim }
     }
 
+    /// Whether the program makes such a map unless it is asked for another.
     fn is_default(&self) -> bool {
         self.was_asked(Stop::default().tolerance)
+            && (self.baseline.into(), self.output.of(Target::default())) == <(Baseline, Output)>::default()
     }
 
     /// Whether this is the map of such a photograph.
-    fn is_of(&self, file: &str, model: &dyn Model, reference_steps: u32) -> bool {
-        let of = (self.file.as_str(), self.network, self.weights.as_str(), self.reference_steps);
-        of == (file, model.network(), model.weights_hash(), reference_steps)
+    fn is_of(&self, input: &str, model: &dyn Model, args: &Args) -> bool {
+        let of = (self.input.as_str(), self.network, self.weights.as_str(), self.reference_steps);
+        of == (input, model.network(), model.weights_hash(), args.reference_steps)
+            && (self.baseline, self.output) == (args.baseline, args.output)
+    }
+
+    fn question(&self) -> (Network, BaselineName, OutputName) {
+        (self.network, self.baseline, self.output)
     }
 
     fn was_asked(&self, tolerance: f64) -> bool {
@@ -102,10 +121,14 @@ impl Row {
 
 /// Makes the rows that are missing, draws and prints the table; status 1 if claims are not honest.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let home = Home::find()?;
     let mut rows: Vec<Row> = rows::read(&args.out)?;
     if !args.only_print {
-        measure(args, &mut rows)?;
+        measure(args, &home, &mut rows)?;
     }
+    // Rows of former weights stay in the file and say nothing about these.
+    let hashes: BTreeSet<String> = Manifest::read(&home.weights())?.networks.values().map(Entry::hash).collect();
+    rows.retain(|row| hashes.contains(&row.weights) && row.reference_steps == args.reference_steps);
     if let Some(path) = &args.chart {
         let mut sink = Sink::open(Some(path))?;
         write!(sink, "{}", chart(&rows))?;
@@ -115,48 +138,43 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if honest(&rows) { DONE } else { FAILURE }))
 }
 
-fn measure(args: &Args, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    let home = Home::find()?;
+fn measure(args: &Args, home: &Home, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
-    let models = models(&home, args.device.into(), &args.networks)?;
+    let models = models(home, args.device.into(), &args.networks)?;
     for file in &files.candidates {
         for model in &models {
             add_rows(args, model.as_ref(), file, rows)?;
         }
     }
-    // Rows of former weights stay in the file and say nothing about these.
-    let hashes: BTreeSet<&str> = models.iter().map(|model| model.weights_hash()).collect();
-    rows.retain(|row| hashes.contains(row.weights.as_str()) && row.reference_steps == args.reference_steps);
     Ok(())
 }
 
 /// The rows of one photograph and network that are missing.
 fn add_rows(args: &Args, model: &dyn Model, file: &Path, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    let name = subject::name(file);
-    let is_there = |tolerance: &f64| {
-        rows.iter().any(|row| row.is_of(&name, model, args.reference_steps) && row.was_asked(*tolerance))
-    };
+    let question = (args.baseline.into(), args.output.of(Target::default()));
+    let Some(subject) = Subject::new(model, file, question)? else { return Ok(()) };
+    let input = hexadecimal(&subject.input.sha256());
+    let is_there = |tolerance: &f64| rows.iter().any(|row| row.is_of(&input, model, args) && row.was_asked(*tolerance));
     let missing: Vec<f64> = TOLERANCES.into_iter().filter(|tolerance| !is_there(tolerance)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let Some(subject) = Subject::new(model, file)? else { return Ok(()) };
-    let made = check(args, subject, &missing)?;
+    let made = check(args, subject, &input, &missing)?;
     rows::append(&args.out, &made)?;
     rows.extend(made);
     Ok(())
 }
 
 /// A map for each tolerance, its claim, and its distance to the reference.
-fn check(args: &Args, mut subject: Subject, tolerances: &[f64]) -> anyhow::Result<Vec<Row>> {
+fn check(args: &Args, mut subject: Subject, input: &str, tolerances: &[f64]) -> anyhow::Result<Vec<Row>> {
     let model = subject.model;
     let cancel = Cancel::default();
     let mut line = ProgressLine::new();
-    let name = subject.name.clone();
+    let file = subject.name.clone();
     let mut hear = |update: Update| {
         if let Update::Gradients(taken) = update {
-            line.show(&format!("{name}, {}: {taken} gradients", model.network().label()));
+            line.show(&format!("{file}, {}: {taken} gradients", model.network().label()));
         }
     };
     let mut maps = Vec::new();
@@ -164,12 +182,17 @@ fn check(args: &Args, mut subject: Subject, tolerances: &[f64]) -> anyhow::Resul
         let (integral, function) = subject.integral();
         maps.push((tolerance, integral.run(function, Stop { tolerance, ..Stop::default() }, &cancel, &mut hear)?));
     }
-    let reference = reference((args.store.as_deref(), args.reference_steps), &mut subject, &mut hear)?;
+    let question = format!("{}_{}", name(args.baseline), name(args.output));
+    let store = (args.store.as_deref(), args.reference_steps);
+    let reference = reference(store, &mut subject, &question, &mut hear)?;
     let row = |(tolerance, map): (f64, Attribution)| {
         Ok(Row {
             file: subject.name.clone(),
+            input: input.to_owned(),
             network: model.network(),
             weights: model.weights_hash().to_owned(),
+            baseline: args.baseline,
+            output: args.output,
             reference_steps: args.reference_steps,
             tolerance,
             gradients: map.gradient_evaluations,
@@ -187,15 +210,25 @@ fn share_within(rows: &[&Row], limit: f64) -> f64 {
     rows.iter().filter(|row| row.ratio() <= limit).count() as f64 / rows.len().max(1) as f64
 }
 
-/// Whether the claims of each tolerance are, on their own.
+/// Whether the claims for each question and tolerance are, on their own.
 fn honest(rows: &[Row]) -> bool {
-    TOLERANCES.into_iter().all(|tolerance| {
-        let these: Vec<&Row> = rows.iter().filter(|row| row.was_asked(tolerance)).collect();
-        share_within(&these, USUAL) >= SHARE && share_within(&these, ALWAYS) >= 1.0
-    })
+    let questions: BTreeSet<_> = rows.iter().map(|row| (row.baseline, row.output)).collect();
+    questions.into_iter().flat_map(|question| TOLERANCES.map(|tolerance| (question, tolerance))).all(
+        |(question, tolerance)| {
+            let is_of = |row: &&Row| (row.baseline, row.output) == question && row.was_asked(tolerance);
+            let these: Vec<&Row> = rows.iter().filter(is_of).collect();
+            share_within(&these, USUAL) >= SHARE && share_within(&these, ALWAYS) >= 1.0
+        },
+    )
 }
 
-/// Claims across, true distances up, in percent; tolerances that are not the default are faint.
+/// What was asked of each network, and how closely.
+fn questions(rows: &[Row]) -> impl Iterator<Item = ((Network, BaselineName, OutputName), f64)> {
+    let questions: BTreeSet<_> = rows.iter().map(Row::question).collect();
+    questions.into_iter().flat_map(|question| TOLERANCES.map(|tolerance| (question, tolerance)))
+}
+
+/// Claims across, true distances up, in percent; maps that are not the default are faint.
 fn chart(rows: &[Row]) -> String {
     let networks: BTreeSet<Network> = rows.iter().map(|row| row.network).collect();
     let series = networks.into_iter().flat_map(|network| {
@@ -203,7 +236,7 @@ fn chart(rows: &[Row]) -> String {
             name: format!(
                 "{}, {}",
                 network.label(),
-                if default { "as the program asks" } else { "asked for more or less" }
+                if default { "as the program asks" } else { "asked for otherwise" }
             ),
             kind: network as usize,
             faint: !default,
@@ -222,20 +255,22 @@ fn print(rows: &[Row]) -> anyhow::Result<()> {
     let mut sink = Sink::open(None)?;
     writeln!(
         sink,
-        "| network | asked | photographs | gradients | claimed | true distance | ratio | completeness error |"
+        "| network | question | asked | photographs | gradients | claimed | true distance | ratio | completeness error |"
     )?;
-    writeln!(sink, "| --- | --- | --- | --- | --- | --- | --- | --- |")?;
-    let networks: BTreeSet<Network> = rows.iter().map(|row| row.network).collect();
-    for (network, tolerance) in networks.iter().flat_map(|&network| TOLERANCES.map(|tolerance| (network, tolerance))) {
-        let asked = |row: &&Row| row.network == network && row.was_asked(tolerance);
+    writeln!(sink, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+    for (question, tolerance) in questions(rows) {
+        let asked = |row: &&Row| row.question() == question && row.was_asked(tolerance);
         let these: Vec<&Row> = rows.iter().filter(asked).collect();
+        let (network, baseline, output) = question;
         let spread = |digits, figure: fn(&Row) -> f64| {
             Spread::of(these.iter().map(|row| figure(row))).map_or_else(String::new, |spread| spread.words(digits))
         };
         writeln!(
             sink,
-            "| {} | {} % | {} | {} | {} % | {} % | {} | {} % |",
+            "| {} | {}, {} | {} % | {} | {} | {} % | {} % | {} | {} % |",
             network.label(),
+            name(baseline),
+            name(output),
             100.0 * tolerance,
             these.len(),
             spread(0, |row| row.gradients as f64),

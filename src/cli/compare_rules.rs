@@ -18,8 +18,9 @@ use super::subject::{self, Subject, models};
 use super::{DONE, DeviceArgument, UsageError, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::quadrature::Rule;
-use crate::attribution::{Attribution, AttributionError, Cancel, Differentiable};
+use crate::attribution::{Attribution, AttributionError, Baseline, Cancel, Differentiable};
 use crate::bench::statistics::Spread;
+use crate::grading::Output;
 use crate::home::Home;
 use crate::nn::{Model, Network};
 use crate::session::Files;
@@ -139,7 +140,7 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
             Entry::Occupied(density) => density.into_mut(),
             Entry::Vacant(vacant) => vacant.insert(density(model, &others)?),
         };
-        let Some(subject) = Subject::new(model, file)? else { continue };
+        let Some(subject) = Subject::new(model, file, <(Baseline, Output)>::default())? else { continue };
         let made = compare(args, subject, density)?;
         rows::append(&args.out, &made)?;
         known.extend(made);
@@ -184,7 +185,7 @@ fn density(model: &dyn Model, files: &[PathBuf]) -> anyhow::Result<Vec<f64>> {
     let places: Vec<f64> = (0..=CELLS).map(|point| point as f64 / CELLS as f64).collect();
     let mut changes = vec![0.0; CELLS];
     for file in files {
-        let Some(mut subject) = Subject::new(model, file)? else { continue };
+        let Some(mut subject) = Subject::new(model, file, <(Baseline, Output)>::default())? else { continue };
         let images = points(&subject, &places);
         let (_, gradients) = subject.function.values_and_gradients(&images)?;
         let gradients: Vec<&[f32]> = gradients.chunks_exact(subject.input.pixels.len()).collect();

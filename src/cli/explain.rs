@@ -9,7 +9,7 @@ use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use serde::Serialize;
 
-use super::names::{BaselineName, MethodName, NetworkName};
+use super::names::{BaselineName, MethodName, NetworkName, OutputName};
 use super::output::{ProgressLine, Sink};
 use super::{DONE, DeviceArgument, UsageError};
 use crate::attribution::colormap::Colormap;
@@ -65,17 +65,6 @@ pub struct Args {
     raw: Option<PathBuf>,
 }
 
-/// `--output`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum OutputName {
-    /// ln(p(grade >= 2) / p(grade < 2)).
-    LogOddsReferable,
-    /// Probability of a class.
-    Probability,
-    /// Logit of a class.
-    Logit,
-}
-
 fn parse_target(text: &str) -> Result<Target, String> {
     if text == "predicted" {
         return Ok(Target::Predicted);
@@ -101,22 +90,17 @@ fn parse_steps(text: &str) -> Result<usize, String> {
 impl Args {
     fn request(&self) -> Result<MapRequest, UsageError> {
         let target = self.target.unwrap_or_default();
-        let output = match self.output {
-            OutputName::LogOddsReferable if self.target.is_some() => {
-                return Err(UsageError(
-                    "--target names a class: it goes with --output probability or logit, not with log-odds-referable"
-                        .into(),
-                ));
-            }
-            OutputName::LogOddsReferable => Output::LogOddsReferable,
-            OutputName::Probability => Output::Probability(target),
-            OutputName::Logit => Output::Logit(target),
-        };
+        if self.output == OutputName::LogOddsReferable && self.target.is_some() {
+            return Err(UsageError(
+                "--target names a class: it goes with --output probability or logit, not with log-odds-referable"
+                    .into(),
+            ));
+        }
         let stop = Stop { tolerance: self.tolerance, completeness: self.completeness, max_steps: self.max_steps };
         Ok(MapRequest {
             network: self.network.into(),
             method: self.method.into(),
-            output,
+            output: self.output.of(target),
             baseline: self.baseline.into(),
             stop,
         })

@@ -1,9 +1,16 @@
 //! Names on the command line for the choices of other rooms.
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::attribution::{Baseline, Method};
+use crate::grading::{Output, Target};
 use crate::nn::Network;
+
+/// How a value is written on the command line.
+pub fn name(value: impl ValueEnum + Copy) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
 
 /// `--network`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,8 +61,32 @@ impl From<MethodName> for Method {
     }
 }
 
+/// `--output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputName {
+    /// ln(p(grade >= 2) / p(grade < 2)).
+    LogOddsReferable,
+    /// Probability of a class.
+    Probability,
+    /// Logit of a class.
+    Logit,
+}
+
+impl OutputName {
+    /// The output, of a class where it is one's.
+    pub fn of(self, target: Target) -> Output {
+        match self {
+            Self::LogOddsReferable => Output::LogOddsReferable,
+            Self::Probability => Output::Probability(target),
+            Self::Logit => Output::Logit(target),
+        }
+    }
+}
+
 /// `--baseline`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BaselineName {
     /// The photograph blurred inside its field.
     Blur,
@@ -85,8 +116,7 @@ mod tests {
     #[test]
     fn a_network_has_the_same_name_everywhere() {
         for name in NetworkName::value_variants() {
-            let value = name.to_possible_value().expect("none is hidden");
-            assert_eq!(value.get_name(), Network::from(*name).name());
+            assert_eq!(super::name(*name), Network::from(*name).name());
         }
     }
 }

@@ -14,19 +14,22 @@ use crate::attribution::quadrature::Rule;
 use crate::attribution::{Attribution, Cancel};
 use crate::nn::weights::hexadecimal;
 
-/// The reference of so many midpoints from its file in `store`, else made and kept there, if there is such a folder.
+/// The reference of so many midpoints from its file in `store`, else made and kept there, if there is such a folder. `question` is
+/// what the subject explains, as a part of a file's name.
 pub fn reference(
     (store, steps): (Option<&Path>, u32),
     subject: &mut Subject,
+    question: &str,
     hear: &mut dyn FnMut(Update),
 ) -> anyhow::Result<Vec<f32>> {
     let model = subject.model;
     let kept = store.map(|folder| Kept {
-        path: folder.join(format!("{}_{}.safetensors", subject.name, model.network().name())),
+        path: folder.join(format!("{}_{}_{question}.safetensors", subject.name, model.network().name())),
         of: HashMap::from([
             (WEIGHTS.to_owned(), model.weights_hash().to_owned()),
             (STEPS.to_owned(), steps.to_string()),
             (INPUT.to_owned(), hexadecimal(&subject.input.sha256())),
+            (QUESTION.to_owned(), question.to_owned()),
         ]),
     });
     if let Some(reference) = kept.as_ref().map(Kept::read).transpose()?.flatten() {
@@ -42,6 +45,7 @@ pub fn reference(
 const WEIGHTS: &str = "weights";
 const STEPS: &str = "reference_steps";
 const INPUT: &str = "input";
+const QUESTION: &str = "question";
 
 /// A reference in a file: `attribution`, f16 `[side, side, 3]`, divided by `scale`, f32 `[1]`, its largest magnitude.
 struct Kept {

@@ -1,5 +1,5 @@
-//! A photograph and a network come in, as the commands that measure maps are asked for them; what is integrated for them by
-//! default goes out.
+//! A photograph, a network and a question come in, as the commands that measure maps are asked for them; what is integrated goes
+//! out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub fn name(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What is integrated for one photograph and network by default, and from where.
+/// What is integrated for one photograph and network, and from where.
 pub struct Subject<'a> {
     pub model: &'a dyn Model,
     /// As in a table.
@@ -42,7 +42,11 @@ pub struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// `None`, and a line on stderr, for a file that is no fundus photograph.
-    pub fn new(model: &'a dyn Model, file: &Path) -> anyhow::Result<Option<Self>> {
+    pub fn new(
+        model: &'a dyn Model,
+        file: &Path,
+        (baseline, output): (Baseline, Output),
+    ) -> anyhow::Result<Option<Self>> {
         let input = match prepare(file, &mut Listing::default()) {
             Ok(prepared) => prepared.input,
             Err(unusable) => {
@@ -50,8 +54,8 @@ impl<'a> Subject<'a> {
                 return Ok(None);
             }
         };
-        let function = Explained::new(model.executor(model.rows_at_once())?, Output::default(), &input.pixels)?;
-        let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
+        let function = Explained::new(model.executor(model.rows_at_once())?, output, &input.pixels)?;
+        let starts = baseline.starts(&input.pixels, &input.mask, input.side);
         Ok(Some(Self { model, name: name(file), input, function, starts }))
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -56,10 +57,11 @@ fn grade_together(
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(path) = files.get(index) else { return };
-                    let prepared = desk.prepare(path, &mut listing);
                     let ask =
                         |input| if at_once > 1 { desk.verdicts(input) } else { verdicts(networks, &[input]).pop() };
-                    if sender.send((index, grade(path, prepared, &ask))).is_err() {
+                    let graded =
+                        contained(path, &mut listing, |listing| grade(path, desk.prepare(path, listing), &ask));
+                    if sender.send((index, graded)).is_err() {
                         return;
                     }
                 }
@@ -108,6 +110,15 @@ impl<W: Fn(&[NetworkInput]) -> Vec<Verdicts>> Desk<W> {
     }
 }
 
+/// What `work` gives. What makes it panic is one file's fault: a place that stayed empty would hold up all that come after it.
+fn contained(path: &Path, listing: &mut Listing, work: impl FnOnce(&mut Listing) -> Graded) -> Graded {
+    catch_unwind(AssertUnwindSafe(|| work(listing))).unwrap_or_else(|_| Graded {
+        path: path.to_path_buf(),
+        identity: listing.identity(path),
+        result: Err(format!("the program failed on it, which is a defect: {}", path.display())),
+    })
+}
+
 /// What every network says.
 type Verdicts = BTreeMap<Network, Verdict>;
 
@@ -149,6 +160,14 @@ fn no_network(path: &Path, verdicts: &Verdicts) -> String {
 mod tests {
     use super::*;
     use crate::nn::{Device, DeviceChoice};
+
+    #[test]
+    fn a_panic_costs_one_file() {
+        let path = Path::new("p001/10_left.jpg");
+        let graded = contained(path, &mut Listing::default(), |_| panic!("on purpose"));
+        assert!(graded.result.is_err_and(|reason| reason.contains("10_left.jpg")));
+        assert_eq!((graded.path.as_path(), graded.identity.patient.as_deref()), (path, Some("10")));
+    }
 
     #[test]
     fn photographs_get_the_same_alone_and_together() {

@@ -1,5 +1,6 @@
 //! The worker of the screen: picture, bars and map of the one case that a person looks at.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,9 +33,8 @@ impl<'a> Screen<'a> {
     /// Works until the session ends.
     pub fn run(&mut self) {
         while let Some(shown) = self.hub.next_view() {
-            let hub = self.hub;
-            hub.contained(&shown.list, shown.view.case, || self.present(&shown));
-            hub.set_stage(&shown, Stage::Idle);
+            self.present(&shown);
+            self.hub.set_stage(&shown, Stage::Idle);
         }
     }
 
@@ -58,8 +58,11 @@ impl<'a> Screen<'a> {
         self.hub.release(&shown.list, case);
         if let Some(prepared) = prepared
             && !shown.cancel.is_cancelled()
+            && catch_unwind(AssertUnwindSafe(|| self.show_map(shown, &prepared))).is_err()
         {
-            self.show_map(shown, &prepared);
+            // The photograph and its grade stay.
+            let why = "the program failed on it, which is a defect".to_owned();
+            self.hub.tell_of(&shown.list, Event::MapFailed(case, shown.view.map, why));
         }
     }
 

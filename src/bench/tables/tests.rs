@@ -79,7 +79,11 @@ fn report() -> Report {
         runs: 3,
         reference_steps: 2048,
         peaks: vec![Peak { threads: 2, instructions: "AVX2 + FMA".to_owned(), gflops: 200.0 }],
-        speed: vec![SpeedRow { precision: Precision::Bf16, ours: Vec::new(), spent: None, ..speed.clone() }, speed],
+        speed: vec![
+            SpeedRow { precision: Precision::Bf16, ours: Vec::new(), spent: None, ..speed.clone() },
+            SpeedRow { threads: 1, ours: vec![7.2], other: Vec::new(), spent: None, ..speed.clone() },
+            speed,
+        ],
         maps: vec![case("a.jpg", 4.0, 8.0), case("b.jpg", 5.0, 20.0)],
         grading: Some(GradingRow {
             files: 10,
@@ -119,11 +123,14 @@ fn every_table_is_well_formed() {
 
 #[test]
 fn a_pass_has_its_rate_its_share_of_the_peak_and_the_ratios_of_pairs() {
-    let row = row(&tables(&report()), &["input gradient", "| f32 |"]);
+    let text = tables(&report());
+    let row = |threads: &str| row(&text, &["input gradient", "| f32 |", &format!("| 8 | {threads} |")]);
+    assert_eq!(row("1")[8], "-");
+    let row = row("2");
     // 8 images in 4 s, 50 GFLOP each; pairs 2, 3 and 1.
     assert_eq!(row[0], "InceptionResNetV2 (formula weights)");
-    assert_eq!(row[3..9], ["8", "2", "500", "100", "50 %", "1000"]);
-    assert_eq!(row[9..], ["eager, contiguous", "1.00 / 2.00 / 3.00", "1.50 GiB", "-"]);
+    assert_eq!(row[3..10], ["8", "2", "500", "100", "50 %", "1.80", "1000"]);
+    assert_eq!(row[10..], ["eager, contiguous", "1.00 / 2.00 / 3.00", "1.50 GiB", "-"]);
 }
 
 #[test]
@@ -135,7 +142,7 @@ fn the_time_of_a_pass_is_shared_among_kinds_of_steps() {
 #[test]
 fn bf16_is_shown_and_never_compared() {
     let row = row(&tables(&report()), &["input gradient", "bf16"]);
-    assert_eq!(row[5..11], ["-", "-", "-", "1000", "eager, contiguous", "-"]);
+    assert_eq!(row[5..12], ["-", "-", "-", "-", "1000", "eager, contiguous", "-"]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The open list: what is known of each file, in which order and which of them are shown.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::fundus::Identity;
@@ -24,18 +27,34 @@ pub enum Outcome {
 pub struct Entry {
     /// The file and whose eye it shows.
     pub case: Case,
-    /// What the row is called: the file's name without its extension.
+    /// What the row is called: the file's name without its extension, and as much more as tells it from all others.
     pub name: String,
     /// What became of it.
     pub outcome: Outcome,
 }
 
-impl Entry {
-    fn new(case: Case) -> Self {
-        let name = case.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Self { case, name, outcome: Outcome::Waiting }
+/// What files are called. Many cameras and archives give every patient's files the same names, in a folder of their own.
+fn names(cases: &[Case]) -> Vec<String> {
+    let text = |part: Option<&OsStr>| part.map_or_else(String::new, |part| part.to_string_lossy().into_owned());
+    let folder = |path: &Path| text(path.parent().and_then(Path::file_name));
+    let ways: [&dyn Fn(&Path) -> String; 4] = [
+        &|path| text(path.file_stem()),
+        &|path| format!("{}/{}", folder(path), text(path.file_stem())),
+        &|path| format!("{}/{}", folder(path), text(path.file_name())),
+        &|path| path.display().to_string(),
+    ];
+    let mut names = vec![String::new(); cases.len()];
+    let mut open: Vec<usize> = (0..cases.len()).collect();
+    for way in ways {
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        open.iter().for_each(|&place| names[place] = way(&cases[place].path));
+        open.iter().for_each(|&place| *count.entry(names[place].as_str()).or_default() += 1);
+        open = open.iter().copied().filter(|&place| count[names[place].as_str()] > 1).collect();
     }
+    names
+}
 
+impl Entry {
     /// The networks' common word, once they have spoken.
     pub fn assessment(&self) -> Option<&Arc<Assessment>> {
         match &self.outcome {
@@ -123,7 +142,9 @@ pub struct Cases {
 impl Cases {
     /// A new list, by name, unfiltered.
     pub fn new(cases: Vec<Case>) -> Self {
-        let mut list = Self { entries: cases.into_iter().map(Entry::new).collect(), ..Self::default() };
+        let names = names(&cases);
+        let entry = |(case, name)| Entry { case, name, outcome: Outcome::Waiting };
+        let mut list = Self { entries: cases.into_iter().zip(names).map(entry).collect(), ..Self::default() };
         list.rearrange();
         list
     }
@@ -263,7 +284,7 @@ impl Cases {
     /// The cases of each patient, patients by the name of their first file; a file without a patient stands for itself.
     fn patients(&self) -> Vec<Vec<CaseId>> {
         let mut groups: Vec<Vec<CaseId>> = Vec::new();
-        let mut place_of = std::collections::HashMap::new();
+        let mut place_of = HashMap::new();
         for (place, entry) in self.entries.iter().enumerate() {
             let group = match entry.case.identity.patient_key() {
                 Some(patient) => *place_of.entry(patient).or_insert(groups.len()),
