@@ -171,7 +171,7 @@ impl<T> Secants<T> {
 
 /// Runs one plan; owns its buffers. `T` is f32 on every device, f64 for the exact reference on the portable path.
 /// Of no images at all logits and gradients are empty, and no error.
-pub trait Executor<T = f32>: Send {
+pub trait Executor<T: Real = f32>: Send {
     /// Pixels of a side of the input.
     fn side(&self) -> usize;
     /// Number of logits.
@@ -191,32 +191,23 @@ pub trait Executor<T = f32>: Send {
     ///
     /// [`NnError::Interrupted`] soon after `interrupt` has become true.
     fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError>;
-    /// The secants between neighbouring `places` of a line, two or more and rising, summed up: only two images travel to a card, and
-    /// one comes back.
+    /// The secants between neighbouring `places` of a line, two or more and rising, summed up: where the numbers lie beside whoever
+    /// asks, all of them and then their sum; on a card only two images go up, and one comes back.
     fn along(
         &mut self,
         line: Line<T>,
         places: &[f64],
         between: &Between,
         interrupt: &Interrupt,
-    ) -> Result<Along, NnError>;
-}
-
-/// [`Executor::along`] where the numbers lie beside whoever asks: all secants, and then their sum.
-fn sum_along<T: Real>(
-    executor: &mut impl Executor<T>,
-    line: Line<T>,
-    places: &[f64],
-    between: &Between,
-    interrupt: &Interrupt,
-) -> Result<Along, NnError> {
-    let Secants { logits, gradient: secants } = executor.secants(&line.points(places), between, interrupt)?;
-    let mut gradient = vec![0.0; line.from.len()];
-    for (ends, secant) in places.windows(2).zip(secants.chunks_exact(gradient.len())) {
-        let width = ends[1] - ends[0];
-        gradient.iter_mut().zip(secant).for_each(|(sum, value)| *sum += width * value.to_f64());
+    ) -> Result<Along, NnError> {
+        let Secants { logits, gradient: secants } = self.secants(&line.points(places), between, interrupt)?;
+        let mut gradient = vec![0.0; line.from.len()];
+        for (ends, secant) in places.windows(2).zip(secants.chunks_exact(gradient.len())) {
+            let width = ends[1] - ends[0];
+            gradient.iter_mut().zip(secant).for_each(|(sum, value)| *sum += width * value.to_f64());
+        }
+        Ok(Along { logits, gradient })
     }
-    Ok(Along { logits, gradient })
 }
 
 /// A network with weights on a device: makes executors that share the weights.

@@ -16,7 +16,7 @@ use super::parallel::{Spares, Threads};
 use crate::nn::clock::Work;
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
-use crate::nn::{self, Along, At, Between, Cotangent, Executor, Gradients, Interrupt, Line, NnError, Secants};
+use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
@@ -171,16 +171,6 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             all.append(self.run(points, (threads, interrupt), work)?, classes);
         }
         Ok(all)
-    }
-
-    fn along(
-        &mut self,
-        line: Line<T>,
-        places: &[f64],
-        between: &Between,
-        interrupt: &Interrupt,
-    ) -> Result<Along, NnError> {
-        nn::sum_along(self, line, places, between, interrupt)
     }
 }
 
