@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::OnceLock;
 
 use super::kernel::{Backward, Forward, WeightGradient};
+use super::norm::Loops;
 #[cfg(target_arch = "x86_64")]
 use super::peak;
 use super::turned::Turned;
@@ -134,6 +135,12 @@ impl InstructionSet {
     ) -> Box<dyn WeightGradient<T>> {
         let packed = packed::weights(self, window, channels, size);
         packed.and_then(same::<_, Box<dyn WeightGradient<T>>>).unwrap_or_else(|| Box::new(portable::Weights(window)))
+    }
+
+    /// Makes the loops behind products of so many channels ready to run.
+    pub fn norm<T: Real>(self, channels: usize) -> Box<dyn Loops<T>> {
+        let packed = packed::norm(self, channels);
+        packed.and_then(same::<_, Box<dyn Loops<T>>>).unwrap_or_else(|| Box::new(portable::AnyChannels))
     }
 
     /// The widest vectors, if they are faster: where 512 bits are computed in halves, 256-bit loops are as good or better.

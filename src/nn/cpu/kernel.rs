@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::ops::Range;
 
 use super::lanes;
 use super::packed::Workspace;
@@ -84,8 +85,14 @@ pub struct Source<'a, T> {
 impl<T> Source<'_, T> {
     /// One of the images alone.
     pub fn image(&self, image: usize) -> Self {
+        self.some(image..image + 1)
+    }
+
+    /// Some of the images alone.
+    pub fn some(&self, images: Range<usize>) -> Self {
         let length = self.size[0] * self.size[1] * self.stride;
-        Self { data: part(self.data, image, length), images: 1, ..*self }
+        let end = self.data.len().min(images.end * length);
+        Self { data: &self.data[images.start * length..end], images: images.len(), ..*self }
     }
 }
 
@@ -109,15 +116,15 @@ impl<T> Target<'_, T> {
 
     /// One of the images alone.
     pub fn image(&mut self, image: usize) -> Target<'_, T> {
-        let length = self.size[0] * self.size[1] * self.stride;
-        let end = self.data.len().min((image + 1) * length);
-        Target { data: &mut self.data[image * length..end], images: 1, ..*self }
+        self.some(image..image + 1)
     }
-}
 
-/// The `place`-th `length` numbers; of the last there may be fewer, for after the last pixel's channels nothing follows.
-pub fn part<T>(data: &[T], place: usize, length: usize) -> &[T] {
-    &data[place * length..data.len().min((place + 1) * length)]
+    /// Some of the images alone.
+    pub fn some(&mut self, images: Range<usize>) -> Target<'_, T> {
+        let length = self.size[0] * self.size[1] * self.stride;
+        let end = self.data.len().min(images.end * length);
+        Target { data: &mut self.data[images.start * length..end], images: images.len(), ..*self }
+    }
 }
 
 /// What is added before the ReLU.

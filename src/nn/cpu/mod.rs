@@ -22,6 +22,7 @@ mod kernel;
 mod lanes;
 mod layout;
 mod memory;
+mod norm;
 #[cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
     allow(dead_code, unused_imports, unused_variables, reason = "no vectors yet")

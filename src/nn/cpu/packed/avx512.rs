@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
 use super::check::agrees;
+use super::norm::{Pass, run};
 use super::outer::{Outer, accumulate};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;

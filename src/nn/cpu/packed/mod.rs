@@ -4,7 +4,7 @@
 //! wide ones in tests); all else is written once and compiled for each:
 //! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product, `winograd` one by
 //! transforms (`scheme` says which and where, `axis` and `transform` are they); `outer` is the micro-kernel of weight gradients,
-//! `weights` and `winograd_weights` are what stands around it; `convolution` a convolution or its gradient as
+//! `weights` and `winograd_weights` are what stands around it; `norm` is what stands behind products in training; `convolution` a convolution or its gradient as
 //! the rest of the program sees it.
 
 mod aligned;
@@ -22,6 +22,7 @@ mod image;
 mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod norm;
 mod outer;
 mod panels;
 mod product;
@@ -42,11 +43,14 @@ use convolution::{Packed, PackedGradient};
 use lanes::Lanes;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+use norm::WholeBlocks;
 use outer::Span;
+use vector::Engine;
 use weights::Weights;
 
 use super::instruction_set::InstructionSet;
 use super::kernel::{Backward, Forward, WeightGradient};
+use super::norm::Loops;
 use super::turned::Turned;
 use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
@@ -98,6 +102,24 @@ pub fn weights(
         InstructionSet::Neon => Some(Box::new(Weights::new(Neon::new()?, window, channels, size))),
         #[cfg(test)]
         InstructionSet::Lanes => Some(Box::new(Weights::new(Lanes, window, channels, size))),
+    }
+}
+
+/// The loops behind products of so many channels, likewise.
+pub fn norm(set: InstructionSet, channels: usize) -> Option<Box<dyn Loops<f32>>> {
+    fn boxed(engine: impl Engine, channels: usize) -> Option<Box<dyn Loops<f32>>> {
+        Some(Box::new(WholeBlocks::new(engine, channels)?))
+    }
+    match set {
+        InstructionSet::Portable => None,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => boxed(Avx2::new()?, channels),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => boxed(Avx512::new()?, channels),
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon => boxed(Neon::new()?, channels),
+        #[cfg(test)]
+        InstructionSet::Lanes => boxed(Lanes, channels),
     }
 }
 

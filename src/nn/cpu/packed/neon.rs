@@ -7,6 +7,7 @@ use std::arch::aarch64::{
 };
 use std::ops::RangeInclusive;
 
+use super::norm::{Pass, run};
 use super::outer::{Outer, accumulate};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;

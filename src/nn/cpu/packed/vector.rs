@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
+use super::norm::Pass;
 use super::outer::Outer;
 use super::product::Strip;
 use super::scheme::Scheme;
@@ -131,6 +132,16 @@ macro_rules! engine {
                 // SAFETY: as above.
                 unsafe { inside(scheme, tile) }
             }
+
+            fn norm(self, pass: Pass) {
+                $(#[$features])?
+                unsafe fn inside(pass: Pass) {
+                    // SAFETY: the instructions are there.
+                    unsafe { run::<$vector>(pass) }
+                }
+                // SAFETY: `self` says that the instructions are there.
+                unsafe { inside(pass) }
+            }
         }
     };
 }
@@ -172,4 +183,6 @@ pub unsafe trait Engine: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// As [`super::transform::gather`] says.
     unsafe fn gather(self, scheme: Scheme, tile: &Gather);
+    /// Takes some pixels through what stands behind their products.
+    fn norm(self, pass: Pass);
 }

@@ -2,7 +2,9 @@
 //! the `gemm` crate, which picks AVX2, AVX-512 or NEON itself. The reference for every other path.
 
 mod convolution;
+mod norm;
 mod product;
 mod weights;
 
+pub use norm::AnyChannels;
 pub use weights::Weights;

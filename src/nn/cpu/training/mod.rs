@@ -1,29 +1,33 @@
 //! A [`Graph`] and its parameters come in; for each batch of images its logits and the gradients by all parameters go out.
 //!
-//! The whole batch goes through one step after another, all threads on the same step: batch norm needs that, and weights
-//! are read once for all images. `nn::steps` says what runs, `norm` is what stands around a convolution's products, `pass` takes
-//! a batch through and back. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels
-//! are packed anew at the beginning of each.
+//! The whole batch goes through one step after another, all threads on the same step: batch norm needs that. `nn::steps` says what
+//! runs, `forward` and `backward` take a batch through and back, `norm` is what stands between a convolution's products and its
+//! value; that is bound by memory, so sums over the batch are taken from a few images at a time, of which a convolution has just
+//! written the last number. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels are
+//! packed anew at the beginning of each.
 //!
 //! Memory is made once, for a batch of the size that was asked for: every value, every convolution's products before its
 //! batch norm (in whose place their gradient goes), a bit for each ReLU, a byte for each maximum; gradients by values share
 //! memory as soon as nobody reads them.
 
+mod backward;
+mod forward;
 mod norm;
-mod pass;
 #[cfg(test)]
 mod tests;
 
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
-use norm::{Affine, Back, Moments, Sums};
+use norm::{Moments, Sums};
 use rayon::prelude::*;
 
 use super::images::LINE;
 use super::instruction_set::InstructionSet;
 use super::kernel::{Backward, Buffers, Forward, WeightGradient, mask_bytes};
 use super::layout::Layout;
+use super::norm::{Affine, Back, Loops};
 use super::parallel::Spares;
 use super::turned::Turned;
 use crate::nn::NnError;
@@ -79,6 +83,7 @@ struct Layer<T> {
     no_bias: Vec<T>,
     /// Before batch norm; empty where they are the value.
     products: Vec<T>,
+    loops: Box<dyn Loops<T>>,
     moments: Moments,
     sums: Sums,
     affine: Affine<T>,
@@ -184,6 +189,7 @@ impl<T: Real> Layer<T> {
             backward: differentiates.then(backward),
             weights: set.weights(window, [inputs, outputs], [height, width]),
             products: if plain { Vec::new() } else { vec![T::ZERO; batch * height * width * outputs] },
+            loops: set.norm(outputs),
             moments: Moments::new(outputs),
             sums: Sums::new(outputs),
             affine: Affine::new(outputs),
@@ -192,6 +198,15 @@ impl<T: Real> Layer<T> {
             spare: Vec::new(),
         })
     }
+}
+
+/// Numbers that stay in cache between two kernels.
+const CACHED: usize = 1024 * 1024;
+
+/// Images that go from one kernel to the next together: as many as stay in cache, where each has so many numbers.
+fn groups(count: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> {
+    let together = (CACHED / numbers).clamp(1, count);
+    (0..count).step_by(together).map(move |from| from..count.min(from + together))
 }
 
 /// Bytes that a step keeps of an image.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::nn::cpu::norm::{Incoming, Passing, Values};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::tests::flips::{COTANGENT, SIDE, parameters, relative};
 use crate::nn::cpu::tests::numbers;
@@ -59,8 +60,12 @@ proptest! {
         let products: Vec<f64> = numbers(seed, pixels * channels).into_iter().map(|value| 1e3 + value).collect();
         let single: Vec<f32> = products.iter().map(|value| *value as f32).collect();
         let (mut moments, mut rough) = (Moments::new(channels), Moments::new(channels));
-        moments.measure(&products, &mut Vec::new(), Threads(threads));
-        rough.measure(&single, &mut Vec::new(), Threads(threads));
+        // In two parts, as images come.
+        let half = pixels / 2 * channels;
+        for part in [0..half, half..pixels * channels] {
+            moments.take_in(&products[part.clone()], &mut Vec::new(), Threads(threads));
+            rough.take_in(&single[part], &mut Vec::new(), Threads(threads));
+        }
         for channel in 0..channels {
             let values = || products.iter().skip(channel).step_by(channels);
             let mean = values().sum::<f64>() / pixels as f64;
@@ -71,6 +76,137 @@ proptest! {
             prop_assert!((rough.mean[channel] - mean).abs() < 1e-5 * mean.abs());
             prop_assert!((rough.variance[channel] - variance).abs() < 1e-3 * variance.max(1e-3));
         }
+    }
+}
+
+/// A value's pixels among others, and what stands behind its products.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    pixels: usize,
+    channels: usize,
+    stride: usize,
+    shortcut: bool,
+    relu: bool,
+    keep: bool,
+    seed: u64,
+}
+
+fn behind() -> impl Strategy<Value = Behind> {
+    // Channels that fill vectors of every set, and others.
+    let channels = prop_oneof![(1usize..6).prop_map(|blocks| 16 * blocks), 1usize..40];
+    (1usize..12, channels, 0usize..5, any::<[bool; 3]>(), any::<u64>()).prop_map(
+        |(pixels, channels, apart, [shortcut, relu, keep], seed)| Behind {
+            pixels,
+            channels,
+            stride: channels + apart,
+            shortcut,
+            relu,
+            keep,
+            seed,
+        },
+    )
+}
+
+impl Behind {
+    fn numbers(&self, salt: u64, count: usize) -> Vec<f32> {
+        numbers(self.seed ^ salt, count).into_iter().map(|value| value as f32).collect()
+    }
+
+    /// A pixel's channel, where pixels are dense, where they are `stride` apart, and whose coefficients stand at the last.
+    fn places(self) -> impl Iterator<Item = [usize; 3]> {
+        let each = move |pixel| (0..self.channels).map(move |channel| [pixel, channel]);
+        (0..self.pixels)
+            .flat_map(each)
+            .map(move |[pixel, channel]| [pixel * self.channels + channel, pixel * self.stride + channel, channel])
+    }
+
+    fn is_set(&self, bits: &[u8], [dense, _, channel]: [usize; 3]) -> bool {
+        let byte = dense / self.channels * mask_bytes(self.channels) + channel / 8;
+        bits[byte] >> (channel % 8) & 1 == 1
+    }
+
+    /// Products become values, as the equation has it.
+    fn normalised(&self, set: InstructionSet) -> Result<(), TestCaseError> {
+        let coefficients = |salt| self.numbers(salt, self.channels);
+        let affine = Affine { factor: coefficients(1), minus: coefficients(2), shift: coefficients(3) };
+        let (products, shortcut) =
+            (self.numbers(4, self.pixels * self.channels), self.numbers(5, self.pixels * self.stride));
+        let mut data = vec![7.0; self.pixels * self.stride];
+        let mut bits = vec![0x5A; self.pixels * mask_bytes(self.channels)];
+        let values = Values {
+            data: &mut data,
+            stride: self.stride,
+            shortcut: self.shortcut.then_some((shortcut.as_slice(), self.stride)),
+            relu: self.relu,
+            bits: &mut bits,
+        };
+        set.norm(self.channels).normalise(&affine, &products, values);
+        for place in self.places() {
+            let [dense, apart, channel] = place;
+            let more = if self.shortcut { shortcut[apart] } else { 0.0 };
+            let sum = more + affine.factor[channel] * (products[dense] + affine.minus[channel]) + affine.shift[channel];
+            let open = !self.relu || sum > 0.0;
+            prop_assert!((data[apart] - if open { sum } else { 0.0 }).abs() < 1e-6, "{set:?} {place:?}");
+            prop_assert!(self.is_set(&bits, place) == open || sum.abs() < 1e-6, "{set:?} {place:?}");
+        }
+        // What lies between pixels is somebody else's.
+        let between = (0..data.len()).filter(|place| place % self.stride >= self.channels);
+        prop_assert!(between.map(|place| data[place]).all(|value| (value - 7.0f32).abs() < 1e-9));
+        Ok(())
+    }
+
+    /// Gradients go back, as the equations have it.
+    fn back(&self, set: InstructionSet) -> Result<(), TestCaseError> {
+        let coefficients = |salt| self.numbers(salt, self.channels);
+        let (factor, slope, minus, shift) = (coefficients(1), coefficients(2), coefficients(3), coefficients(4));
+        let back = Back { factor, slope, minus, shift };
+        let products = self.numbers(5, self.pixels * self.channels);
+        let gradient = self.numbers(6, self.pixels * self.stride);
+        let bits: Vec<u8> = numbers(self.seed ^ 7, self.pixels * mask_bytes(self.channels))
+            .into_iter()
+            .map(|value| (128.0 * (value + 1.0)) as u8)
+            .collect();
+        let loops = set.norm(self.channels);
+        let (mut gradients, mut others) = (vec![0.5; self.channels], vec![-0.5; self.channels]);
+        let incoming = Incoming { data: &gradient, stride: self.stride, bits: &bits };
+        loops.sum(incoming, &products, &back.minus, [&mut gradients, &mut others]);
+        let (mut after, mut kept) = (products.clone(), gradient.clone());
+        let passing = Passing { data: &mut kept, stride: self.stride, bits: &bits, keep: self.keep };
+        loops.back(&back, &mut after, passing);
+
+        let (mut gradient_sums, mut other_sums) = (vec![0.5; self.channels], vec![-0.5; self.channels]);
+        for place in self.places() {
+            let [dense, apart, channel] = place;
+            let before = if self.is_set(&bits, place) { gradient[apart] } else { 0.0 };
+            let above = products[dense] + back.minus[channel];
+            gradient_sums[channel] += before;
+            other_sums[channel] += before * above;
+            let product = before * back.factor[channel] + above * back.slope[channel] + back.shift[channel];
+            prop_assert!((after[dense] - product).abs() < 1e-6, "{set:?} {place:?}");
+            let left = if self.keep { before } else { gradient[apart] };
+            prop_assert!((kept[apart] - left).abs() < 1e-9, "{set:?} {place:?}");
+        }
+        for (found, expected) in gradients.iter().zip(&gradient_sums).chain(others.iter().zip(&other_sums)) {
+            prop_assert!((found - expected).abs() < 1e-5, "{set:?}");
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_stands_behind_products_is_the_same_in_every_instruction_set(behind in behind()) {
+        for &set in InstructionSet::ALL.iter().filter(|set| set.is_here()) {
+            behind.normalised(set)?;
+            behind.back(set)?;
+        }
+    }
+
+    #[test]
+    fn groups_are_all_images_in_their_order(count in 1usize..40, numbers in 1usize..3_000_000) {
+        let groups: Vec<Range<usize>> = groups(count, numbers).collect();
+        prop_assert_eq!(groups.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+        prop_assert!(groups.iter().all(|group| group.len() == 1 || group.len() * numbers <= CACHED));
     }
 }
 

@@ -1,0 +1,85 @@
+//! What stands between a convolution's products and its value in training: batch norm, the scaled sum with a shortcut, ReLU; and the
+//! way back.
+//!
+//! All of it is `value = relu(shortcut + factor (product - mean) + shift)`, channel by channel; without batch norm the mean
+//! and the shift are nought. Products are dense, `[pixels, channels]`; values and their gradients may lie among others.
+
+use std::fmt::Debug;
+
+use crate::nn::real::Real;
+
+/// `factor (product + minus) + shift`.
+#[derive(Clone, Debug)]
+pub struct Affine<T> {
+    pub factor: Vec<T>,
+    pub minus: Vec<T>,
+    pub shift: Vec<T>,
+}
+
+/// From the gradient by the value to that by the product: `factor gradient + slope (product + minus) + shift`.
+#[derive(Clone, Debug)]
+pub struct Back<T> {
+    pub factor: Vec<T>,
+    pub slope: Vec<T>,
+    pub minus: Vec<T>,
+    pub shift: Vec<T>,
+}
+
+impl<T: Real> Affine<T> {
+    /// Noughts for so many channels.
+    pub fn new(channels: usize) -> Self {
+        let [factor, minus, shift] = std::array::from_fn(|_| vec![T::ZERO; channels]);
+        Self { factor, minus, shift }
+    }
+}
+
+impl<T: Real> Back<T> {
+    /// Noughts for so many channels.
+    pub fn new(channels: usize) -> Self {
+        let [factor, slope, minus, shift] = std::array::from_fn(|_| vec![T::ZERO; channels]);
+        Self { factor, slope, minus, shift }
+    }
+}
+
+/// Values to be written: pixels are `stride` apart.
+#[derive(Debug)]
+pub struct Values<'a, T> {
+    pub data: &'a mut [T],
+    pub stride: usize,
+    /// What is added, and how far apart its pixels are.
+    pub shortcut: Option<(&'a [T], usize)>,
+    /// Whether what is below nought is cut off.
+    pub relu: bool,
+    /// Becomes a bit for each number that a gradient comes through.
+    pub bits: &'a mut [u8],
+}
+
+/// A gradient by a value: its pixels are `stride` apart; where a bit is not set it does not come through.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a, T> {
+    pub data: &'a [T],
+    pub stride: usize,
+    pub bits: &'a [u8],
+}
+
+/// A gradient by a value, which may be changed to that before its ReLU.
+#[derive(Debug)]
+pub struct Passing<'a, T> {
+    pub data: &'a mut [T],
+    pub stride: usize,
+    pub bits: &'a [u8],
+    /// Whether it is.
+    pub keep: bool,
+}
+
+/// Loops over pixels, as many as there are products of.
+pub trait Loops<T>: Debug + Send + Sync {
+    /// Products become values.
+    fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>);
+
+    /// The sums over pixels of the gradient, and of the gradient times what the product is above its mean.
+    fn sum(&self, incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]);
+
+    /// Gradients take the products' places.
+    fn back(&self, back: &Back<T>, products: &mut [T], gradient: Passing<T>);
+}

@@ -1,0 +1,170 @@
+//! What stands behind a convolution's products, on vectors: channels come in blocks whose bits are two bytes.
+
+use super::vector::{Engine, Vector};
+use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
+
+/// Channels of a block.
+const BLOCK: usize = 16;
+type Block = [f32; BLOCK];
+type Bits = [u8; BLOCK / 8];
+
+/// For channels that fill blocks.
+#[derive(Debug)]
+pub struct WholeBlocks<E>(E);
+
+impl<E: Engine> WholeBlocks<E> {
+    /// `None` for other channels.
+    pub fn new(engine: E, channels: usize) -> Option<Self> {
+        channels.is_multiple_of(BLOCK).then_some(Self(engine))
+    }
+}
+
+/// One of the loops.
+#[derive(Debug)]
+pub enum Pass<'a> {
+    /// [`Loops::normalise`].
+    Normalise(&'a Affine<f32>, &'a [f32], Values<'a, f32>),
+    /// [`Loops::sum`].
+    Sum(Incoming<'a, f32>, &'a [f32], &'a [f32], [&'a mut [f32]; 2]),
+    /// [`Loops::back`].
+    Back(&'a Back<f32>, &'a mut [f32], Passing<'a, f32>),
+}
+
+impl<E: Engine> Loops<f32> for WholeBlocks<E> {
+    fn normalise(&self, affine: &Affine<f32>, products: &[f32], values: Values<f32>) {
+        self.0.norm(Pass::Normalise(affine, products, values));
+    }
+
+    fn sum(&self, incoming: Incoming<f32>, products: &[f32], minus: &[f32], sums: [&mut [f32]; 2]) {
+        self.0.norm(Pass::Sum(incoming, products, minus, sums));
+    }
+
+    fn back(&self, back: &Back<f32>, products: &mut [f32], gradient: Passing<f32>) {
+        self.0.norm(Pass::Back(back, products, gradient));
+    }
+}
+
+/// Runs a loop.
+///
+/// # Safety
+/// Called from code compiled for the vector's instruction set, where the processor has it.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "to be compiled for the instruction set")]
+pub unsafe fn run<V: Vector>(pass: Pass) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match pass {
+            Pass::Normalise(affine, products, values) => normalise::<V>(affine, products, values),
+            Pass::Sum(incoming, products, minus, sums) => sum::<V>(incoming, products, minus, sums),
+            Pass::Back(back, products, gradient) => go_back::<V>(back, products, gradient),
+        }
+    }
+}
+
+/// A row of channels, block by block.
+fn blocks(row: &[f32]) -> &[Block] {
+    row.as_chunks().0
+}
+
+/// The same to be written.
+fn blocks_mut(row: &mut [f32]) -> &mut [Block] {
+    row.as_chunks_mut().0
+}
+
+/// The bits of a block's vector that begins with channel `from`, the first of them lowest.
+fn bits_from(bits: Bits, from: usize) -> u32 {
+    u32::from(u16::from_le_bytes(bits)) >> from
+}
+
+/// # Safety
+/// As of [`run`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: Values<f32>) {
+    let Values { data, stride, shortcut, relu, bits } = values;
+    let channels = affine.factor.len();
+    let (factor, minus, shift) = (blocks(&affine.factor), blocks(&affine.minus), blocks(&affine.shift));
+    let rows = products.chunks_exact(channels).zip(data.chunks_mut(stride));
+    for ((pixel, (products, data)), bits) in rows.enumerate().zip(bits.chunks_exact_mut(channels / 8)) {
+        let (products, data, bits) = (blocks(products), blocks_mut(&mut data[..channels]), bits.as_chunks_mut().0);
+        let shortcut = shortcut.map(|(shortcut, stride)| blocks(&shortcut[pixel * stride..][..channels]));
+        for place in 0..channels / BLOCK {
+            let mut positive = 0;
+            for from in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: the caller's promise; a block ends no earlier than a vector that begins in it.
+                unsafe {
+                    let at = |block: &Block| V::load(block.as_ptr().add(from));
+                    let mut value =
+                        at(&products[place]).add(at(&minus[place])).fma(at(&factor[place]), at(&shift[place]));
+                    if let Some(shortcut) = shortcut {
+                        value = value.add(at(&shortcut[place]));
+                    }
+                    if relu {
+                        let bits;
+                        (value, bits) = value.relu();
+                        positive |= bits << from;
+                    }
+                    value.store(data[place].as_mut_ptr().add(from));
+                }
+            }
+            let all: Bits = if relu { (positive as u16).to_le_bytes() } else { [u8::MAX; 2] };
+            bits[place] = all;
+        }
+    }
+}
+
+/// # Safety
+/// As of [`run`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn sum<V: Vector>(incoming: Incoming<f32>, products: &[f32], minus: &[f32], sums: [&mut [f32]; 2]) {
+    let channels = minus.len();
+    let minus = blocks(minus);
+    let [gradients, others] = sums.map(blocks_mut);
+    let rows = products.chunks_exact(channels).zip(incoming.data.chunks(incoming.stride));
+    for ((products, data), bits) in rows.zip(incoming.bits.chunks_exact(channels / 8)) {
+        let (products, data, bits) = (blocks(products), blocks(&data[..channels]), bits.as_chunks().0);
+        for place in 0..channels / BLOCK {
+            for from in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: as in `normalise`.
+                unsafe {
+                    let at = |block: &Block| V::load(block.as_ptr().add(from));
+                    let gradient = at(&data[place]).keep(bits_from(bits[place], from));
+                    let above = at(&products[place]).add(at(&minus[place]));
+                    at(&gradients[place]).add(gradient).store(gradients[place].as_mut_ptr().add(from));
+                    gradient.fma(above, at(&others[place])).store(others[place].as_mut_ptr().add(from));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As of [`run`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn go_back<V: Vector>(back: &Back<f32>, products: &mut [f32], gradient: Passing<f32>) {
+    let Passing { data, stride, bits, keep } = gradient;
+    let channels = back.factor.len();
+    let (factor, slope) = (blocks(&back.factor), blocks(&back.slope));
+    let (minus, shift) = (blocks(&back.minus), blocks(&back.shift));
+    let rows = products.chunks_exact_mut(channels).zip(data.chunks_mut(stride));
+    for ((products, data), bits) in rows.zip(bits.chunks_exact(channels / 8)) {
+        let (products, data, bits) = (blocks_mut(products), blocks_mut(&mut data[..channels]), bits.as_chunks().0);
+        for place in 0..channels / BLOCK {
+            for from in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: as in `normalise`.
+                unsafe {
+                    let at = |block: &Block| V::load(block.as_ptr().add(from));
+                    let before = at(&data[place]).keep(bits_from(bits[place], from));
+                    let above = at(&products[place]).add(at(&minus[place]));
+                    let product = before.fma(at(&factor[place]), above.fma(at(&slope[place]), at(&shift[place])));
+                    product.store(products[place].as_mut_ptr().add(from));
+                    if keep {
+                        before.store(data[place].as_mut_ptr().add(from));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What stands behind a convolution's products, in any precision.
+
+#![allow(clippy::needless_range_loop, reason = "what loops of known length index becomes vectors")]
+#![allow(clippy::inline_always, reason = "a body must take on the features of its caller")]
+
+use std::ops::Range;
+
+use crate::nn::cpu::kernel::mask_bytes;
+use crate::nn::cpu::lanes::{MASK, lanes};
+use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
+use crate::nn::real::Real;
+
+/// For any number of channels.
+#[derive(Debug)]
+pub struct AnyChannels;
+
+impl<T: Real> Loops<T> for AnyChannels {
+    fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>) {
+        normalise(affine, products, values);
+    }
+
+    fn sum(&self, incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]) {
+        sum(incoming, products, minus, sums);
+    }
+
+    fn back(&self, back: &Back<T>, products: &mut [T], gradient: Passing<T>) {
+        go_back(back, products, gradient);
+    }
+}
+
+/// The channels of a pixel, by as many as have their bits in one byte.
+fn blocks(channels: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..channels).step_by(MASK).map(move |from| from..channels.min(from + MASK))
+}
+
+lanes! {
+    fn normalise<T>(affine: &Affine<T>, products: &[T], values: Values<T>) {
+        let channels = affine.factor.len();
+        let rows = products.chunks_exact(channels).zip(values.data.chunks_mut(values.stride));
+        for ((pixel, (products, value)), bits) in rows.enumerate().zip(values.bits.chunks_exact_mut(mask_bytes(channels)))
+        {
+            let shortcut = values.shortcut.map(|(shortcut, stride)| &shortcut[pixel * stride..][..channels]);
+            for (block, bits) in blocks(channels).zip(bits) {
+                *bits = normalise_few(affine, products, value, shortcut, block, values.relu);
+            }
+        }
+    }
+}
+
+/// A block of a pixel; gives its bits.
+#[inline(always)]
+fn normalise_few<T: Real>(
+    affine: &Affine<T>,
+    products: &[T],
+    value: &mut [T],
+    shortcut: Option<&[T]>,
+    channels: Range<usize>,
+    relu: bool,
+) -> u8 {
+    let (factor, minus) = (&affine.factor[channels.clone()], &affine.minus[channels.clone()]);
+    let (shift, products) = (&affine.shift[channels.clone()], &products[channels.clone()]);
+    let value = &mut value[channels.clone()];
+    for lane in 0..channels.len() {
+        value[lane] = (products[lane] + minus[lane]) * factor[lane] + shift[lane];
+    }
+    if let Some(shortcut) = shortcut {
+        value.iter_mut().zip(&shortcut[channels]).for_each(|(sum, other)| *sum += *other);
+    }
+    if !relu {
+        return u8::MAX;
+    }
+    let mut bits = 0;
+    for (lane, value) in value.iter_mut().enumerate() {
+        let on = *value > T::ZERO;
+        bits |= u8::from(on) << lane;
+        *value = if on { *value } else { T::ZERO };
+    }
+    bits
+}
+
+lanes! {
+    fn sum<T>(incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]) {
+        let channels = minus.len();
+        let [gradients, others] = sums;
+        let rows = products.chunks_exact(channels).zip(incoming.data.chunks(incoming.stride));
+        for ((products, data), bits) in rows.zip(incoming.bits.chunks_exact(mask_bytes(channels))) {
+            for (block, bits) in blocks(channels).zip(bits) {
+                sum_few(data, products, minus, *bits, [&mut *gradients, &mut *others], block);
+            }
+        }
+    }
+}
+
+/// A block of a pixel.
+#[inline(always)]
+fn sum_few<T: Real>(
+    data: &[T],
+    products: &[T],
+    minus: &[T],
+    bits: u8,
+    [gradients, others]: [&mut [T]; 2],
+    channels: Range<usize>,
+) {
+    let (data, products, minus) = (&data[channels.clone()], &products[channels.clone()], &minus[channels.clone()]);
+    let (gradients, others) = (&mut gradients[channels.clone()], &mut others[channels.clone()]);
+    for lane in 0..channels.len() {
+        let gradient = through(data[lane], bits, lane);
+        gradients[lane] += gradient;
+        others[lane] += gradient * (products[lane] + minus[lane]);
+    }
+}
+
+/// A gradient behind a ReLU.
+#[inline(always)]
+fn through<T: Real>(gradient: T, bits: u8, lane: usize) -> T {
+    if bits & (1 << lane) == 0 { T::ZERO } else { gradient }
+}
+
+lanes! {
+    fn go_back<T>(back: &Back<T>, products: &mut [T], gradient: Passing<T>) {
+        let channels = back.factor.len();
+        let rows = products.chunks_exact_mut(channels).zip(gradient.data.chunks_mut(gradient.stride));
+        for ((products, data), bits) in rows.zip(gradient.bits.chunks_exact(mask_bytes(channels))) {
+            for (block, bits) in blocks(channels).zip(bits) {
+                back_few(back, data, *bits, products, block, gradient.keep);
+            }
+        }
+    }
+}
+
+/// A block of a pixel.
+#[inline(always)]
+fn back_few<T: Real>(
+    back: &Back<T>,
+    gradient: &mut [T],
+    bits: u8,
+    products: &mut [T],
+    channels: Range<usize>,
+    keep: bool,
+) {
+    let (factor, slope) = (&back.factor[channels.clone()], &back.slope[channels.clone()]);
+    let (minus, shift) = (&back.minus[channels.clone()], &back.shift[channels.clone()]);
+    let (gradient, products) = (&mut gradient[channels.clone()], &mut products[channels.clone()]);
+    for lane in 0..channels.len() {
+        let before = through(gradient[lane], bits, lane);
+        products[lane] = before * factor[lane] + (products[lane] + minus[lane]) * slope[lane] + shift[lane];
+        if keep {
+            gradient[lane] = before;
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Gradients by the logits of a batch go in; gradients by all parameters come out, of the values that
+//! [`Trainer::forward`] has kept.
+
+use std::mem;
+
+use super::norm::go_back;
+use super::{Layer, Step, Tensor, Trainer, groups, take};
+use crate::nn::clock::Work;
+use crate::nn::cpu::images::{give, share, source, target};
+use crate::nn::cpu::kernel::{Backward, Source, Target, mask_bytes};
+use crate::nn::cpu::layout::ResidualGradient;
+use crate::nn::cpu::norm::{Back, Incoming, Passing};
+use crate::nn::cpu::parallel::{Threads, at_least};
+use crate::nn::cpu::pool;
+use crate::nn::real::Real;
+use crate::nn::steps::{Convolution, Operation, StepId};
+use crate::nn::training::{Statistics, inverse_deviation};
+
+impl<T: Real> Trainer<T> {
+    /// After [`Trainer::forward`]: sends `cotangents`, by the logits, `[images, classes]`, back to all parameters.
+    pub(super) fn backward(&mut self, count: usize, cotangents: &[f64]) {
+        let last = self.steps.len() - 1;
+        let seed = &self.layout.steps[last].gradient;
+        give(cotangents, target(&mut self.slots[seed.slot], seed, count), seed.channels);
+        for id in (1..=last).rev() {
+            let slot = self.layout.steps[id].gradient.slot;
+            let mut own = mem::take(&mut self.slots[slot]);
+            self.backward_step(id, count, &mut own);
+            self.slots[slot] = own;
+        }
+    }
+
+    fn backward_step(&mut self, id: StepId, count: usize, own: &mut [T]) {
+        let threads = Threads(rayon::current_num_threads());
+        if matches!(self.steps[id].operation, Operation::Convolution(_)) {
+            self.backward_convolution(id, own, count);
+            return;
+        }
+        let Self { steps, layout, slots, kept, clock, .. } = self;
+        let (step, place) = (&steps[id], &layout.steps[id]);
+        // The gradients of a concatenation's parts are parts of its own.
+        let (Some(&input), false) = (step.inputs.first(), matches!(step.operation, Operation::Concat)) else { return };
+        let view = &layout.steps[input].gradient;
+        let (source, target) = (source(own, &place.gradient, count), target(&mut slots[view.slot], view, count));
+        clock.time(Work::of(&step.operation), || match &step.operation {
+            Operation::MaxPool(window) => {
+                pool::max_backward(window, source, &kept[id], target, place.accumulate, threads);
+            }
+            Operation::AvgPool { window, count_padding } => {
+                pool::average_backward((window, *count_padding), source, target, place.accumulate, threads);
+            }
+            Operation::GlobalAvgPool => pool::global_backward(source, target, place.accumulate, threads),
+            Operation::Concat | Operation::Preprocess(_) | Operation::Convolution(_) => {}
+        });
+    }
+
+    /// Through all that stands behind the products, then to the shortcut, the parameters and the input.
+    fn backward_convolution(&mut self, id: StepId, own: &mut [T], count: usize) {
+        // The layer leaves its place, so that those before it can take in what it gives them.
+        let Some(mut layer) = self.layers[id].take() else { return };
+        if let Operation::Convolution(convolution) = self.steps[id].operation {
+            let (size, dense) = (self.steps[id].shape, !convolution.is_plain());
+            if dense {
+                self.backward_norm(id, (&convolution, &mut layer), own, count);
+            }
+            let own = source(own, &self.layout.steps[id].gradient, count);
+            self.backward_shortcut(id, &convolution, own);
+            let products = Source { data: &layer.products, size: [size[0], size[1]], stride: size[2], ..own };
+            let gradient = if dense { products } else { own };
+            self.backward_parameters(id, (&convolution, &layer), gradient);
+            if let Some(backward) = &layer.backward {
+                self.backward_input(id, backward.as_ref(), gradient);
+            }
+        }
+        self.layers[id] = Some(layer);
+    }
+
+    /// From the gradient by the value to that by the products, in their place.
+    fn backward_norm(
+        &mut self,
+        id: StepId,
+        (convolution, layer): (&Convolution, &mut Layer<T>),
+        own: &mut [T],
+        count: usize,
+    ) {
+        let threads = Threads(rayon::current_num_threads());
+        let Self { steps, layout, kept, tensors, spare, statistics, clock, .. } = self;
+        let ([height, width, channels], place, bits) = (steps[id].shape, &layout.steps[id], &kept[id]);
+        let pixels = count * height * width;
+        let Target { data, stride, .. } = target(own, &place.gradient, count);
+        clock.time(Some(Work::Norm), || {
+            // Else its reader has.
+            if convolution.norm.is_some() && !place.gate.passed {
+                let above = (&layer.products[..pixels * channels], layer.affine.minus.as_slice());
+                layer.sums.take_in(layer.loops.as_ref(), Incoming { data, stride, bits }, above, spare, threads);
+            }
+            layer.settle_back(convolution, tensors, *statistics, pixels);
+            layer.sums.clear();
+            let products = &mut layer.products[..pixels * channels];
+            let passing = Passing { data, stride, bits, keep: convolution.residual.is_some() };
+            go_back(layer.loops.as_ref(), &layer.back, products, passing, threads);
+        });
+    }
+
+    fn backward_shortcut(&mut self, id: StepId, convolution: &Convolution, own: Source<T>) {
+        let Self { layout, slots, .. } = self;
+        let residual = layout.steps[id].residual;
+        if let Some(shortcut) = convolution.residual.filter(|_| residual != ResidualGradient::Aliased) {
+            let view = &layout.steps[shortcut].gradient;
+            let adds = residual == ResidualGradient::Added;
+            share(own, target(&mut slots[view.slot], view, own.images), adds, Threads(rayon::current_num_threads()));
+        }
+    }
+
+    /// `gradient`: that by the products.
+    fn backward_parameters(
+        &mut self,
+        id: StepId,
+        (convolution, layer): (&Convolution, &Layer<T>),
+        gradient: Source<T>,
+    ) {
+        let workers = (Threads(rayon::current_num_threads()), &self.spares);
+        let view = &self.layout.steps[self.steps[id].inputs[0]].value;
+        let seen = source(&self.slots[view.slot], view, gradient.images);
+        let mut kernel = take(&mut self.tensors, convolution.kernel).unwrap_or_default();
+        let mut bias = convolution.bias.and_then(|bias| take(&mut self.tensors, bias));
+        let sums = bias.as_deref_mut().unwrap_or_else(|| at_least(&mut self.spare, gradient.channels));
+        self.clock.time(Some(Work::Convolution), || layer.weights.run(seen, gradient, &mut kernel, sums, workers));
+        self.tensors[convolution.kernel].gradient = kernel;
+        if let (Some(id), Some(bias)) = (convolution.bias, bias) {
+            self.tensors[id].gradient = bias;
+        }
+    }
+
+    /// `gradient`: that by the products. What stands before the input takes its sums in while they are in cache.
+    fn backward_input(&mut self, id: StepId, backward: &dyn Backward<T>, gradient: Source<T>) {
+        let threads = Threads(rayon::current_num_threads());
+        let Self { steps, layout, slots, kept, spares, layers, spare, clock, .. } = self;
+        let (input, place) = (steps[id].inputs[0], layout.steps[id]);
+        let view = layout.steps[input].gradient;
+        for images in groups(gradient.images, view.pixels() * view.stride) {
+            let mut to = target(&mut slots[view.slot], &view, gradient.images);
+            // Its ReLU stands behind a batch norm: `Back` goes through both.
+            clock.time(Some(Work::Convolution), || {
+                let (source, target) = (gradient.some(images.clone()), to.some(images.clone()));
+                backward.run(source, target, place.accumulate, None, (threads, spares));
+            });
+            for part in parts(steps, input).into_iter().filter(|_| place.completes) {
+                let Some(layer) = &mut layers[part] else { continue };
+                let view = &layout.steps[part].gradient;
+                let Source { data, stride, channels, .. } =
+                    source(&slots[view.slot], view, gradient.images).some(images.clone());
+                let pixels = images.start * view.pixels()..images.end * view.pixels();
+                let incoming = Incoming { data, stride, bits: &kept[part][pixels.start * mask_bytes(channels)..] };
+                let products = &layer.products[pixels.start * channels..pixels.end * channels];
+                let (loops, above) = (layer.loops.as_ref(), (products, layer.affine.minus.as_slice()));
+                clock.time(Some(Work::Norm), || layer.sums.take_in(loops, incoming, above, spare, threads));
+            }
+        }
+    }
+}
+
+/// The convolutions with a batch norm whose values this value consists of.
+fn parts(steps: &[Step], id: StepId) -> Vec<StepId> {
+    match steps[id].operation {
+        Operation::Concat => steps[id].inputs.iter().flat_map(|&input| parts(steps, input)).collect(),
+        Operation::Convolution(Convolution { norm: Some(_), .. }) => vec![id],
+        _ => Vec::new(),
+    }
+}
+
+impl<T: Real> Layer<T> {
+    /// The gradients of a batch norm, and how the gradient goes on to the products, of which there are `pixels` a channel.
+    fn settle_back(
+        &mut self,
+        convolution: &Convolution,
+        tensors: &mut [Tensor<T>],
+        statistics: Statistics,
+        pixels: usize,
+    ) {
+        let scale = convolution.scale;
+        let Some(norm) = convolution.norm else {
+            self.back.factor.fill(T::from_f64(scale));
+            return;
+        };
+        for channel in 0..self.back.factor.len() {
+            let inverse = inverse_deviation(norm, self.moments.variance[channel]);
+            let (gradient, product) = (self.sums.gradient[channel], self.sums.product[channel]);
+            let factor = tensors[norm.gamma].values[channel].to_f64() * inverse * scale;
+            for (id, value) in [(norm.gamma, product * inverse * scale), (norm.beta, gradient * scale)] {
+                if let Some(place) = tensors[id].gradient.get_mut(channel) {
+                    *place = T::from_f64(value);
+                }
+            }
+            // Mean and variance of the batch move with the products: what a shift or a stretch would change comes off.
+            let (slope, shift) = match statistics {
+                Statistics::Batch => {
+                    let share = -factor / pixels as f64;
+                    (share * inverse * inverse * product, share * gradient)
+                }
+                Statistics::Stored => (0.0, 0.0),
+            };
+            let Back { factor: factors, slope: slopes, minus, shift: shifts } = &mut self.back;
+            factors[channel] = T::from_f64(factor);
+            slopes[channel] = T::from_f64(slope);
+            minus[channel] = self.affine.minus[channel];
+            shifts[channel] = T::from_f64(shift);
+        }
+    }
+}
