@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::names::{BaselineName, NetworkName, OutputName, name};
 use super::output::{ProgressLine, Sink};
 use super::reference::reference;
-use super::subject::{Subject, models};
+use super::subject::{self, Subject, models};
 use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::integrated_gradients::Update;
 use crate::attribution::{Attribution, Baseline, Cancel, Stop};
 use crate::bench::chart::{Series, scatter};
 use crate::bench::statistics::Spread;
+use crate::fundus::NetworkInput;
 use crate::grading::{Output, Target};
 use crate::home::Home;
 use crate::nn::weights::{Entry, Manifest, hexadecimal};
@@ -29,7 +30,7 @@ use crate::nn::{Model, Network};
 use crate::session::Files;
 
 /// What maps are asked for, the default among them.
-const TOLERANCES: [f64; 4] = [0.08, 0.04, 0.02, 0.01];
+const TOLERANCES: [f64; 5] = [0.08, 0.04, 0.02, 0.01, 0.005];
 /// A distance of so many times the claim is allowed for one row in twenty.
 const USUAL: f64 = 1.5;
 /// No distance may be more than so many times the claim.
@@ -142,24 +143,29 @@ fn measure(args: &Args, home: &Home, rows: &mut Vec<Row>) -> anyhow::Result<()> 
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
     let models = models(home, args.device.into(), &args.networks)?;
-    for file in &files.candidates {
+    for photograph in files.candidates.iter().filter_map(|file| subject::photograph(file)) {
         for model in &models {
-            add_rows(args, model.as_ref(), file, rows)?;
+            add_rows(args, model.as_ref(), &photograph, rows)?;
         }
     }
     Ok(())
 }
 
 /// The rows of one photograph and network that are missing.
-fn add_rows(args: &Args, model: &dyn Model, file: &Path, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    let question = (args.baseline.into(), args.output.of(Target::default()));
-    let Some(subject) = Subject::new(model, file, question)? else { return Ok(()) };
-    let input = hexadecimal(&subject.input.sha256());
+fn add_rows(
+    args: &Args,
+    model: &dyn Model,
+    photograph: &(String, NetworkInput),
+    rows: &mut Vec<Row>,
+) -> anyhow::Result<()> {
+    let input = hexadecimal(&photograph.1.sha256());
     let is_there = |tolerance: &f64| rows.iter().any(|row| row.is_of(&input, model, args) && row.was_asked(*tolerance));
     let missing: Vec<f64> = TOLERANCES.into_iter().filter(|tolerance| !is_there(tolerance)).collect();
     if missing.is_empty() {
         return Ok(());
     }
+    let question = (args.baseline.into(), args.output.of(Target::default()));
+    let subject = Subject::new(model, photograph.clone(), question)?;
     let made = check(args, subject, &input, &missing)?;
     rows::append(&args.out, &made)?;
     rows.extend(made);

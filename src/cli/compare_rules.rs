@@ -140,7 +140,8 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
             Entry::Occupied(density) => density.into_mut(),
             Entry::Vacant(vacant) => vacant.insert(density(model, &others)?),
         };
-        let Some(subject) = Subject::new(model, file, <(Baseline, Output)>::default())? else { continue };
+        let Some(photograph) = subject::photograph(file) else { continue };
+        let subject = Subject::new(model, photograph, <(Baseline, Output)>::default())?;
         let made = compare(args, subject, density)?;
         rows::append(&args.out, &made)?;
         known.extend(made);
@@ -185,7 +186,8 @@ fn density(model: &dyn Model, files: &[PathBuf]) -> anyhow::Result<Vec<f64>> {
     let places: Vec<f64> = (0..=CELLS).map(|point| point as f64 / CELLS as f64).collect();
     let mut changes = vec![0.0; CELLS];
     for file in files {
-        let Some(mut subject) = Subject::new(model, file, <(Baseline, Output)>::default())? else { continue };
+        let Some(photograph) = subject::photograph(file) else { continue };
+        let mut subject = Subject::new(model, photograph, <(Baseline, Output)>::default())?;
         let images = points(&subject, &places);
         let (_, gradients) = subject.function.values_and_gradients(&images)?;
         let gradients: Vec<&[f32]> = gradients.chunks_exact(subject.input.pixels.len()).collect();

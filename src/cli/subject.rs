@@ -12,7 +12,7 @@ use crate::fundus::{Listing, NetworkInput};
 use crate::grading::Output;
 use crate::home::Home;
 use crate::nn::{DeviceChoice, Model, Network};
-use crate::session::{Explained, prepare};
+use crate::session::{Explained, Unusable, prepare};
 
 /// The networks that run, of those asked for; a line on stderr says why another one does not.
 pub fn models(home: &Home, device: DeviceChoice, asked: &[NetworkName]) -> anyhow::Result<Vec<Arc<dyn Model>>> {
@@ -30,6 +30,13 @@ pub fn name(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// What networks see of a file, and its name; `None`, and a line on stderr, if it is no fundus photograph.
+pub fn photograph(file: &Path) -> Option<(String, NetworkInput)> {
+    let failed = |unusable: Unusable| warn(&format!("left out: {}", unusable.reason));
+    let prepared = prepare(file, &mut Listing::default()).map_err(failed).ok()?;
+    Some((name(file), prepared.input))
+}
+
 /// What is integrated for one photograph and network, and from where.
 pub struct Subject<'a> {
     pub model: &'a dyn Model,
@@ -41,22 +48,15 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// `None`, and a line on stderr, for a file that is no fundus photograph.
+    /// What a network sees of the file `name`.
     pub fn new(
         model: &'a dyn Model,
-        file: &Path,
+        (name, input): (String, NetworkInput),
         (baseline, output): (Baseline, Output),
-    ) -> anyhow::Result<Option<Self>> {
-        let input = match prepare(file, &mut Listing::default()) {
-            Ok(prepared) => prepared.input,
-            Err(unusable) => {
-                warn(&format!("left out: {}", unusable.reason));
-                return Ok(None);
-            }
-        };
+    ) -> anyhow::Result<Self> {
         let function = Explained::new(model.executor(model.rows_at_once())?, output, &input.pixels)?;
         let starts = baseline.starts(&input.pixels, &input.mask, input.side);
-        Ok(Some(Self { model, name: name(file), input, function, starts }))
+        Ok(Self { model, name, input, function, starts })
     }
 
     /// The integral, and the function to take it of.

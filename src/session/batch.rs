@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::contained::contained;
 use super::networks::Networks;
 use super::prepare::{Prepared, Unusable, prepare};
 use super::together::Together;
@@ -59,8 +59,7 @@ fn grade_together(
                     let Some(path) = files.get(index) else { return };
                     let ask =
                         |input| if at_once > 1 { desk.verdicts(input) } else { verdicts(networks, &[input]).pop() };
-                    let graded =
-                        contained(path, &mut listing, |listing| grade(path, desk.prepare(path, listing), &ask));
+                    let graded = always(path, &mut listing, |listing| grade(path, desk.prepare(path, listing), &ask));
                     if sender.send((index, graded)).is_err() {
                         return;
                     }
@@ -111,11 +110,11 @@ impl<W: Fn(&[NetworkInput]) -> Vec<Verdicts>> Desk<W> {
 }
 
 /// What `work` gives. What makes it panic is one file's fault: a place that stayed empty would hold up all that come after it.
-fn contained(path: &Path, listing: &mut Listing, work: impl FnOnce(&mut Listing) -> Graded) -> Graded {
-    catch_unwind(AssertUnwindSafe(|| work(listing))).unwrap_or_else(|_| Graded {
+fn always(path: &Path, listing: &mut Listing, work: impl FnOnce(&mut Listing) -> Graded) -> Graded {
+    contained(|| work(listing)).unwrap_or_else(|why| Graded {
         path: path.to_path_buf(),
         identity: listing.identity(path),
-        result: Err(format!("the program failed on it, which is a defect: {}", path.display())),
+        result: Err(format!("{why}: {}", path.display())),
     })
 }
 
@@ -164,7 +163,7 @@ mod tests {
     #[test]
     fn a_panic_costs_one_file() {
         let path = Path::new("p001/10_left.jpg");
-        let graded = contained(path, &mut Listing::default(), |_| panic!("on purpose"));
+        let graded = always(path, &mut Listing::default(), |_| panic!("on purpose"));
         assert!(graded.result.is_err_and(|reason| reason.contains("10_left.jpg")));
         assert_eq!((graded.path.as_path(), graded.identity.patient.as_deref()), (path, Some("10")));
     }

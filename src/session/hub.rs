@@ -1,7 +1,6 @@
 //! What the workers of a session share: the board, the networks, the caches and the way back to whoever shows the results.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crossbeam_channel::Sender;
 
 use super::board::{Board, Job, List, Mark, Shown, Stage};
 use super::cache::Cache;
+use super::contained::contained;
 use super::networks::Networks;
 use super::prepare::{Prepared, Unusable, prepare_to_show};
 use super::progress::{Reporter, Ticket};
@@ -276,10 +276,8 @@ impl Hub {
     /// Does some work on a case. What makes it panic is one photograph's fault, not the list's: it is skipped, and the next one
     /// follows.
     pub fn contained(&self, list: &Arc<List>, case: CaseId, work: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(work)).is_err()
-            && let Some(entry) = list.cases.get(case.0)
-        {
-            self.skip(list, case, format!("the program failed on it, which is a defect: {}", entry.path.display()));
+        if let (Err(why), Some(entry)) = (contained(work), list.cases.get(case.0)) {
+            self.skip(list, case, format!("{why}: {}", entry.path.display()));
         }
     }
 

@@ -12,6 +12,7 @@ mod background;
 mod batch;
 mod board;
 mod cache;
+mod contained;
 mod explain;
 mod explained;
 mod files;

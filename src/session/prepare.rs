@@ -1,11 +1,11 @@
 //! A file comes in; what networks, list and panes need of it goes out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbaImage;
 
+use super::contained::contained;
 use super::thumbnail;
 use crate::fundus::{FieldOfView, Identity, Listing, NetworkInput, Photograph, ReadError, Seen, SeenError, Source};
 use crate::nn::SIDE;
@@ -55,8 +55,7 @@ pub fn prepare_to_show(
     shown: bool,
 ) -> Result<(Option<Photograph>, Prepared), Unusable> {
     // Files are not to be trusted and decoders are large: what makes one of them panic is one file's fault, not the list's.
-    let prepared = catch_unwind(AssertUnwindSafe(|| read(path, listing, shown)));
-    prepared.unwrap_or_else(|_| {
+    contained(|| read(path, listing, shown)).unwrap_or_else(|_| {
         Err(Unusable {
             reason: format!("its decoder failed: export it again as PNG or JPEG: {}", path.display()),
             identity: listing.identity(path),

@@ -1,10 +1,10 @@
 //! The worker of the screen: picture, bars and map of the one case that a person looks at.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::board::{Shown, Stage};
+use super::contained::contained;
 use super::explain::{Explanation, explain};
 use super::hub::{Hub, Loaded, MapKey};
 use super::prepare::Prepared;
@@ -58,11 +58,10 @@ impl<'a> Screen<'a> {
         self.hub.release(&shown.list, case);
         if let Some(prepared) = prepared
             && !shown.cancel.is_cancelled()
-            && catch_unwind(AssertUnwindSafe(|| self.show_map(shown, &prepared))).is_err()
+            && let Err(why) = contained(|| self.show_map(shown, &prepared))
         {
             // The photograph and its grade stay.
-            let why = "the program failed on it, which is a defect".to_owned();
-            self.hub.tell_of(&shown.list, Event::MapFailed(case, shown.view.map, why));
+            self.hub.tell_of(&shown.list, Event::MapFailed(case, shown.view.map, why.to_owned()));
         }
     }
 
