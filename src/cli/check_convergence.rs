@@ -15,14 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::names::{BaselineName, NetworkName, OutputName, name};
 use super::output::{ProgressLine, Sink};
 use super::reference::reference;
-use super::subject::{self, Subject, models};
+use super::subject::{Photograph, Subject, models};
 use super::{DONE, DeviceArgument, FAILURE, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::integrated_gradients::Update;
 use crate::attribution::{Attribution, Baseline, Cancel, Stop};
 use crate::bench::chart::{Series, scatter};
 use crate::bench::statistics::Spread;
-use crate::fundus::NetworkInput;
 use crate::grading::{Output, Target};
 use crate::home::Home;
 use crate::nn::weights::{Entry, Manifest, hexadecimal};
@@ -143,7 +142,7 @@ fn measure(args: &Args, home: &Home, rows: &mut Vec<Row>) -> anyhow::Result<()> 
     let given = if args.images.is_empty() { vec![home.samples()] } else { args.images.clone() };
     let files = Files::find(&given, &|| false)?;
     let models = models(home, args.device.into(), &args.networks)?;
-    for photograph in files.candidates.iter().filter_map(|file| subject::photograph(file)) {
+    for photograph in files.candidates.iter().filter_map(|file| Photograph::read(file)) {
         for model in &models {
             add_rows(args, model.as_ref(), &photograph, rows)?;
         }
@@ -152,20 +151,15 @@ fn measure(args: &Args, home: &Home, rows: &mut Vec<Row>) -> anyhow::Result<()> 
 }
 
 /// The rows of one photograph and network that are missing.
-fn add_rows(
-    args: &Args,
-    model: &dyn Model,
-    photograph: &(String, NetworkInput),
-    rows: &mut Vec<Row>,
-) -> anyhow::Result<()> {
-    let input = hexadecimal(&photograph.1.sha256());
+fn add_rows(args: &Args, model: &dyn Model, photograph: &Photograph, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let input = hexadecimal(&photograph.input.sha256());
     let is_there = |tolerance: &f64| rows.iter().any(|row| row.is_of(&input, model, args) && row.was_asked(*tolerance));
     let missing: Vec<f64> = TOLERANCES.into_iter().filter(|tolerance| !is_there(tolerance)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let question = (args.baseline.into(), args.output.of(Target::default()));
-    let subject = Subject::new(model, photograph.clone(), question)?;
+    let subject = Subject::new(model, photograph, question)?;
     let made = check(args, subject, &input, &missing)?;
     rows::append(&args.out, &made)?;
     rows.extend(made);
@@ -177,7 +171,7 @@ fn check(args: &Args, mut subject: Subject, input: &str, tolerances: &[f64]) -> 
     let model = subject.model;
     let cancel = Cancel::default();
     let mut line = ProgressLine::new();
-    let file = subject.name.clone();
+    let file = subject.photograph.name.clone();
     let mut hear = |update: Update| {
         if let Update::Gradients(taken) = update {
             line.show(&format!("{file}, {}: {taken} gradients", model.network().label()));
@@ -193,7 +187,7 @@ fn check(args: &Args, mut subject: Subject, input: &str, tolerances: &[f64]) -> 
     let reference = reference(store, &mut subject, &question, &mut hear)?;
     let row = |(tolerance, map): (f64, Attribution)| {
         Ok(Row {
-            file: subject.name.clone(),
+            file: subject.photograph.name.clone(),
             input: input.to_owned(),
             network: model.network(),
             weights: model.weights_hash().to_owned(),
@@ -223,7 +217,7 @@ fn honest(rows: &[Row]) -> bool {
         |(question, tolerance)| {
             let is_of = |row: &&Row| (row.baseline, row.output) == question && row.was_asked(tolerance);
             let these: Vec<&Row> = rows.iter().filter(is_of).collect();
-            share_within(&these, USUAL) >= SHARE && share_within(&these, ALWAYS) >= 1.0
+            these.is_empty() || share_within(&these, USUAL) >= SHARE && share_within(&these, ALWAYS) >= 1.0
         },
     )
 }
@@ -267,6 +261,9 @@ fn print(rows: &[Row]) -> anyhow::Result<()> {
     for (question, tolerance) in questions(rows) {
         let asked = |row: &&Row| row.question() == question && row.was_asked(tolerance);
         let these: Vec<&Row> = rows.iter().filter(asked).collect();
+        if these.is_empty() {
+            continue;
+        }
         let (network, baseline, output) = question;
         let spread = |digits, figure: fn(&Row) -> f64| {
             Spread::of(these.iter().map(|row| figure(row))).map_or_else(String::new, |spread| spread.words(digits))

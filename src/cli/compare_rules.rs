@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::NetworkName;
 use super::output::{ProgressLine, Sink};
-use super::subject::{self, Subject, models};
+use super::subject::{self, Photograph, Subject, models};
 use super::{DONE, DeviceArgument, UsageError, rows};
 use crate::attribution::convergence::distance;
 use crate::attribution::quadrature::Rule;
@@ -120,38 +120,42 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
     let home = Home::find()?;
     let files = Files::find(&args.images, &|| false)?.candidates;
-    let others = Files::find(&args.learn_from, &|| false)?.candidates;
-    if others.is_empty() || others.iter().any(|other| files.contains(other)) {
+    let learn_from = Files::find(&args.learn_from, &|| false)?.candidates;
+    if learn_from.is_empty() || learn_from.iter().any(|other| files.contains(other)) {
         return Err(UsageError("--learn-from needs photographs that are not among --images".to_owned()).into());
     }
+    let others: Vec<Photograph> = learn_from.iter().filter_map(|file| Photograph::read(file)).collect();
     let mut densities = BTreeMap::new();
     let models = models(&home, args.device.into(), &args.networks)?;
-    for (file, model) in files.iter().flat_map(|file| models.iter().map(move |model| (file, model.as_ref()))) {
-        let name = subject::name(file);
-        let is_there = |row: &Row| {
-            row.file == name
-                && row.weights == model.weights_hash()
-                && row.reference_intervals == args.reference_intervals
+    for file in &files {
+        let is_there = |model: &dyn Model| {
+            known.iter().any(|row| {
+                (row.file.as_str(), row.weights.as_str()) == (&subject::name(file), model.weights_hash())
+                    && row.reference_intervals == args.reference_intervals
+            })
         };
-        if known.iter().any(is_there) {
+        let missing: Vec<&dyn Model> = models.iter().map(AsRef::as_ref).filter(|model| !is_there(*model)).collect();
+        if missing.is_empty() {
             continue;
         }
-        let density = match densities.entry(model.network()) {
-            Entry::Occupied(density) => density.into_mut(),
-            Entry::Vacant(vacant) => vacant.insert(density(model, &others)?),
-        };
-        let Some(photograph) = subject::photograph(file) else { continue };
-        let subject = Subject::new(model, photograph, <(Baseline, Output)>::default())?;
-        let made = compare(args, subject, density)?;
-        rows::append(&args.out, &made)?;
-        known.extend(made);
+        let Some(photograph) = Photograph::read(file) else { continue };
+        for model in missing {
+            let density = match densities.entry(model.network()) {
+                Entry::Occupied(density) => density.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(density(model, &others)?),
+            };
+            let subject = Subject::new(model, &photograph, <(Baseline, Output)>::default())?;
+            let made = compare(args, subject, density)?;
+            rows::append(&args.out, &made)?;
+            known.extend(made);
+        }
     }
     Ok(())
 }
 
 /// The images at some places on the path, one after the other.
 fn points(subject: &Subject, places: &[f64]) -> Vec<f32> {
-    let pairs = || subject.starts[0].iter().zip(&subject.input.pixels);
+    let pairs = || subject.starts[0].iter().zip(&subject.photograph.input.pixels);
     let at = |&place: &f64| pairs().map(move |(from, to)| from + place as f32 * (to - from));
     places.iter().flat_map(at).collect()
 }
@@ -182,15 +186,14 @@ fn secants(subject: &mut Subject, intervals: usize) -> Result<Attribution, Attri
 }
 
 /// Where a network's gradient changes on the paths of photographs: the square root of the mean change in each of [`CELLS`].
-fn density(model: &dyn Model, files: &[PathBuf]) -> anyhow::Result<Vec<f64>> {
+fn density(model: &dyn Model, photographs: &[Photograph]) -> anyhow::Result<Vec<f64>> {
     let places: Vec<f64> = (0..=CELLS).map(|point| point as f64 / CELLS as f64).collect();
     let mut changes = vec![0.0; CELLS];
-    for file in files {
-        let Some(photograph) = subject::photograph(file) else { continue };
+    for photograph in photographs {
         let mut subject = Subject::new(model, photograph, <(Baseline, Output)>::default())?;
         let images = points(&subject, &places);
         let (_, gradients) = subject.function.values_and_gradients(&images)?;
-        let gradients: Vec<&[f32]> = gradients.chunks_exact(subject.input.pixels.len()).collect();
+        let gradients: Vec<&[f32]> = gradients.chunks_exact(subject.photograph.input.pixels.len()).collect();
         let norms: Vec<f64> = gradients.windows(2).map(|ends| difference(ends[0], ends[1])).collect();
         // Photographs count alike, whatever their gradients' length.
         let all: f64 = norms.iter().sum();
@@ -208,14 +211,14 @@ fn difference(a: &[f32], b: &[f32]) -> f64 {
 fn compare(args: &Args, mut subject: Subject, density: &[f64]) -> anyhow::Result<Vec<Row>> {
     let model = subject.model;
     let mut line = ProgressLine::new();
-    line.show(&format!("{}, {}", subject.name, model.network().label()));
+    line.show(&format!("{}, {}", subject.photograph.name, model.network().label()));
     let reference = secants(&mut subject, args.reference_intervals as usize)?;
     let mut made = Vec::new();
     for way in Way::ALL {
         for gradients in GRADIENTS {
             let map = map(&mut subject, way, gradients, density)?;
             made.push(Row {
-                file: subject.name.clone(),
+                file: subject.photograph.name.clone(),
                 network: model.network(),
                 weights: model.weights_hash().to_owned(),
                 reference_intervals: args.reference_intervals,

@@ -24,11 +24,11 @@ pub fn reference(
 ) -> anyhow::Result<Vec<f32>> {
     let model = subject.model;
     let kept = store.map(|folder| Kept {
-        path: folder.join(format!("{}_{}_{question}.safetensors", subject.name, model.network().name())),
+        path: folder.join(format!("{}_{}_{question}.safetensors", subject.photograph.name, model.network().name())),
         of: HashMap::from([
             (WEIGHTS.to_owned(), model.weights_hash().to_owned()),
             (STEPS.to_owned(), steps.to_string()),
-            (INPUT.to_owned(), hexadecimal(&subject.input.sha256())),
+            (INPUT.to_owned(), hexadecimal(&subject.photograph.input.sha256())),
             (QUESTION.to_owned(), question.to_owned()),
         ]),
     });

@@ -30,37 +30,45 @@ pub fn name(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What networks see of a file, and its name; `None`, and a line on stderr, if it is no fundus photograph.
-pub fn photograph(file: &Path) -> Option<(String, NetworkInput)> {
-    let failed = |unusable: Unusable| warn(&format!("left out: {}", unusable.reason));
-    let prepared = prepare(file, &mut Listing::default()).map_err(failed).ok()?;
-    Some((name(file), prepared.input))
+/// What networks see of a file.
+pub struct Photograph {
+    /// As in a table.
+    pub name: String,
+    pub input: NetworkInput,
+}
+
+impl Photograph {
+    /// `None`, and a line on stderr, if the file is no fundus photograph.
+    pub fn read(file: &Path) -> Option<Self> {
+        let failed = |unusable: Unusable| warn(&format!("left out: {}", unusable.reason));
+        let prepared = prepare(file, &mut Listing::default()).map_err(failed).ok()?;
+        Some(Self { name: name(file), input: prepared.input })
+    }
 }
 
 /// What is integrated for one photograph and network, and from where.
 pub struct Subject<'a> {
     pub model: &'a dyn Model,
-    /// As in a table.
-    pub name: String,
-    pub input: NetworkInput,
+    pub photograph: &'a Photograph,
     pub function: Explained,
     pub starts: Vec<Vec<f32>>,
 }
 
 impl<'a> Subject<'a> {
-    /// What a network sees of the file `name`.
+    /// The question is where the path starts and what is explained.
     pub fn new(
         model: &'a dyn Model,
-        (name, input): (String, NetworkInput),
+        photograph: &'a Photograph,
         (baseline, output): (Baseline, Output),
     ) -> anyhow::Result<Self> {
+        let input = &photograph.input;
         let function = Explained::new(model.executor(model.rows_at_once())?, output, &input.pixels)?;
         let starts = baseline.starts(&input.pixels, &input.mask, input.side);
-        Ok(Self { model, name, input, function, starts })
+        Ok(Self { model, photograph, function, starts })
     }
 
     /// The integral, and the function to take it of.
     pub fn integral(&mut self) -> (IntegratedGradients<'_>, &mut dyn Differentiable) {
-        (IntegratedGradients { input: &self.input.pixels, starts: &self.starts }, &mut self.function)
+        (IntegratedGradients { input: &self.photograph.input.pixels, starts: &self.starts }, &mut self.function)
     }
 }

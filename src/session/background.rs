@@ -13,7 +13,7 @@ pub fn run(hub: &Hub) {
         if !Arc::ptr_eq(&listing_of, &job.list) {
             (listing, listing_of) = (Listing::default(), Arc::clone(&job.list));
         }
-        hub.contained(&job.list, job.case, || work(hub, &job, &mut listing));
+        hub.skip_on_panic(&job.list, job.case, || work(hub, &job, &mut listing));
         hub.release(&job.list, job.case);
     }
 }

@@ -59,7 +59,8 @@ fn grade_together(
                     let Some(path) = files.get(index) else { return };
                     let ask =
                         |input| if at_once > 1 { desk.verdicts(input) } else { verdicts(networks, &[input]).pop() };
-                    let graded = always(path, &mut listing, |listing| grade(path, desk.prepare(path, listing), &ask));
+                    let graded =
+                        graded_or_why(path, &mut listing, |listing| grade(path, desk.prepare(path, listing), &ask));
                     if sender.send((index, graded)).is_err() {
                         return;
                     }
@@ -110,7 +111,7 @@ impl<W: Fn(&[NetworkInput]) -> Vec<Verdicts>> Desk<W> {
 }
 
 /// What `work` gives. What makes it panic is one file's fault: a place that stayed empty would hold up all that come after it.
-fn always(path: &Path, listing: &mut Listing, work: impl FnOnce(&mut Listing) -> Graded) -> Graded {
+fn graded_or_why(path: &Path, listing: &mut Listing, work: impl FnOnce(&mut Listing) -> Graded) -> Graded {
     contained(|| work(listing)).unwrap_or_else(|why| Graded {
         path: path.to_path_buf(),
         identity: listing.identity(path),
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn a_panic_costs_one_file() {
         let path = Path::new("p001/10_left.jpg");
-        let graded = always(path, &mut Listing::default(), |_| panic!("on purpose"));
+        let graded = graded_or_why(path, &mut Listing::default(), |_| panic!("on purpose"));
         assert!(graded.result.is_err_and(|reason| reason.contains("10_left.jpg")));
         assert_eq!((graded.path.as_path(), graded.identity.patient.as_deref()), (path, Some("10")));
     }

@@ -275,7 +275,7 @@ impl Hub {
 
     /// Does some work on a case. What makes it panic is one photograph's fault, not the list's: it is skipped, and the next one
     /// follows.
-    pub fn contained(&self, list: &Arc<List>, case: CaseId, work: impl FnOnce()) {
+    pub fn skip_on_panic(&self, list: &Arc<List>, case: CaseId, work: impl FnOnce()) {
         if let (Err(why), Some(entry)) = (contained(work), list.cases.get(case.0)) {
             self.skip(list, case, format!("{why}: {}", entry.path.display()));
         }

@@ -54,7 +54,7 @@ impl<'a> Screen<'a> {
             return;
         }
         let mut prepared = None;
-        self.hub.contained(&shown.list, case, || prepared = self.show_case(shown, known));
+        self.hub.skip_on_panic(&shown.list, case, || prepared = self.show_case(shown, known));
         self.hub.release(&shown.list, case);
         if let Some(prepared) = prepared
             && !shown.cancel.is_cancelled()

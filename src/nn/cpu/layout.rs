@@ -51,7 +51,8 @@ pub struct Placement {
     pub residual: ResidualGradient,
     /// Where the bits or slopes of its ReLU lie, if it has one.
     pub gate: GatePlace,
-    /// Whether the gradient of its (first) input is complete after this step, so that it can go through the input's ReLU.
+    /// Whether the gradient of its (first) input is complete after this step, which does at once what is due then: takes it
+    /// through the input's ReLU, or takes sums over it.
     pub completes: bool,
 }
 
@@ -64,7 +65,7 @@ pub struct GatePlace {
     pub channel: usize,
     /// Channels of a pixel.
     pub channels: usize,
-    /// Whether the gradient of the step's value has been through them when its turn comes.
+    /// Whether another step `completes` the gradient of the step's value, so that nothing of that is left when its turn comes.
     pub passed: bool,
 }
 

@@ -77,7 +77,7 @@ pub trait Loops<T>: Debug + Send + Sync {
     /// Products become values.
     fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>);
 
-    /// The sums over pixels of the gradient, and of the gradient times what the product is above its mean.
+    /// Adds to `sums`, over pixels, the gradient, and the gradient times what the product is above its mean.
     fn sum(&self, incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]);
 
     /// Gradients take the products' places.

@@ -9,7 +9,8 @@ pub const SMALL: usize = 9;
 pub const IMAGES: usize = 3;
 
 /// Everything that shares memory or has a rule of its own: residuals that alias and that do not, a scaled one without batch
-/// norm, a convolution that nothing follows within a concatenation, pools, a stride, a bias before a batch norm and none.
+/// norm, a convolution that nothing follows within a concatenation, one whose parts' bits fill bytes, nested and read twice, pools,
+/// a stride, a bias before a batch norm and none.
 pub fn small_network(variant: &Variant) -> Graph {
     let mut graph = Builder::new(variant, SMALL);
     let window = |kernel: usize, stride: usize| Window {
@@ -39,7 +40,14 @@ pub fn small_network(variant: &Variant) -> Graph {
     let mixed = graph.add("mixed", Op::Concat, &[p, q, m, v]);
     let up = conv(&mut graph, mixed, "f", 6, window(1, 1), (true, false, false));
     let x = add(&mut graph, "second", 0.3, [x, up]);
-    let x = conv(&mut graph, x, "g", 8, window(3, 2), (false, true, true));
+    let p = conv(&mut graph, x, "h", 8, window(1, 1), (false, true, true));
+    let q = conv(&mut graph, x, "i", 8, window(3, 1), (true, true, false));
+    let nested = graph.add("nested", Op::Concat, &[q, p]);
+    let p = conv(&mut graph, x, "j", 16, window(1, 1), (false, true, true));
+    let x = graph.add("bytes", Op::Concat, &[p, nested]);
+    let shortcut = conv(&mut graph, x, "g", 8, window(3, 2), (false, true, true));
+    let y = conv(&mut graph, x, "k", 8, window(3, 2), (false, true, false));
+    let x = add(&mut graph, "third", 1.0, [shortcut, y]);
     let pooled = graph.add("pooled", Op::GlobalAvgPool, &[x]);
     graph.add("logits", Op::Dense { units: 3 }, &[pooled]);
     graph.finish(Network::ResNet50, x).unwrap()

@@ -1,4 +1,4 @@
-//! Sixteen numbers as a plain array: what wide vectors do, on any processor, for tests of all that is made of them.
+//! Numbers as a plain array: what vectors do, on any processor, for tests of all that is made of them.
 
 use std::ops::RangeInclusive;
 
@@ -9,37 +9,38 @@ use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
 use super::vector::{Engine, Vector, engine, vector_functions};
 
+/// So many f32.
 #[derive(Clone, Copy)]
-struct Sixteen([f32; 16]);
+pub struct Plain<const N: usize>([f32; N]);
 
-impl Sixteen {
+impl<const N: usize> Plain<N> {
     fn with(self, other: Self, of: impl Fn(f32, f32) -> f32) -> Self {
         Self(std::array::from_fn(|lane| of(self.0[lane], other.0[lane])))
     }
 }
 
-impl Vector for Sixteen {
-    const LANES: usize = 16;
+impl<const N: usize> Vector for Plain<N> {
+    const LANES: usize = N;
 
     vector_functions! {
-        zero() -> Self { Self([0.0; 16]) }
-        splat(value: f32) -> Self { Self([value; 16]) }
-        load(from: *const f32) -> Self { Self(from.cast::<[f32; 16]>().read_unaligned()) }
-        store(self: Self, to: *mut f32) -> () { to.cast::<[f32; 16]>().write_unaligned(self.0) }
+        zero() -> Self { Self([0.0; N]) }
+        splat(value: f32) -> Self { Self([value; N]) }
+        load(from: *const f32) -> Self { Self(from.cast::<[f32; N]>().read_unaligned()) }
+        store(self: Self, to: *mut f32) -> () { to.cast::<[f32; N]>().write_unaligned(self.0) }
         prefetch(_from: *const f32) -> () {}
         add(self: Self, other: Self) -> Self { self.with(other, |a, b| a + b) }
         sub(self: Self, other: Self) -> Self { self.with(other, |a, b| a - b) }
         // Rounded twice: a call for each lane would take too long.
         fma(self: Self, factor: Self, summand: Self) -> Self { self.with(factor, |a, b| a * b).add(summand) }
         relu(self: Self) -> (Self, u32) {
-            let positive = (0..16).fold(0, |bits, lane| bits | u32::from(self.0[lane] > 0.0) << lane);
+            let positive = (0..N).fold(0, |bits, lane| bits | u32::from(self.0[lane] > 0.0) << lane);
             (self.keep(positive), positive)
         }
         keep(self: Self, bits: u32) -> Self {
             Self(std::array::from_fn(|lane| if bits >> lane & 1 == 1 { self.0[lane] } else { 0.0 }))
         }
         slopes(from: Self, to: Self, bytes: *mut u8) -> () {
-            for lane in 0..16 {
+            for lane in 0..N {
                 let (from, to) = (from.0[lane], to.0[lane]);
                 let way = (to - from).abs().max(f32::MIN_POSITIVE);
                 *bytes.add(lane) = (255.0 * (from.max(to).max(0.0) / way).min(1.0)).round_ties_even() as u8;
@@ -56,7 +57,7 @@ impl Vector for Sixteen {
 pub struct Lanes;
 
 // As AVX-512.
-engine!(Lanes, Sixteen, [6, 7, 8, 9, 10, 11; 12], 2);
+engine!(Lanes, Plain<16>, [6, 7, 8, 9, 10, 11; 12], 2);
 
 #[cfg(test)]
 mod tests {
@@ -66,6 +67,6 @@ mod tests {
     #[test]
     fn it_is_a_vector_and_what_is_none_is_found_out() {
         // SAFETY: it takes no instructions of its own.
-        assert!(unsafe { agrees::<Sixteen>() });
+        assert!(unsafe { agrees::<Plain<16>>() && agrees::<Plain<4>>() });
     }
 }

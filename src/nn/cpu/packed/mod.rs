@@ -4,8 +4,8 @@
 //! wide ones in tests); all else is written once and compiled for each:
 //! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product, `winograd` one by
 //! transforms (`scheme` says which and where, `axis` and `transform` are they); `outer` is the micro-kernel of weight gradients,
-//! `weights` and `winograd_weights` are what stands around it; `norm` is what stands behind products in training; `convolution` a convolution or its gradient as
-//! the rest of the program sees it.
+//! `weights` and `winograd_weights` are what stands around it; `norm` is what stands behind products in training; `convolution` a
+//! convolution or its gradient as the rest of the program sees it.
 
 mod aligned;
 #[cfg(target_arch = "x86_64")]

@@ -8,7 +8,7 @@ const BLOCK: usize = 16;
 type Block = [f32; BLOCK];
 type Bits = [u8; BLOCK / 8];
 
-/// For channels that fill blocks.
+/// For channels that fill blocks; others that they are given are left out.
 #[derive(Debug)]
 pub struct WholeBlocks<E>(E);
 
@@ -51,6 +51,7 @@ impl<E: Engine> Loops<f32> for WholeBlocks<E> {
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "to be compiled for the instruction set")]
 pub unsafe fn run<V: Vector>(pass: Pass) {
+    const { assert!(BLOCK.is_multiple_of(V::LANES)) };
     // SAFETY: the caller's promise.
     unsafe {
         match pass {
@@ -91,7 +92,7 @@ unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: V
         for place in 0..channels / BLOCK {
             let mut positive = 0;
             for from in (0..BLOCK).step_by(V::LANES) {
-                // SAFETY: the caller's promise; a block ends no earlier than a vector that begins in it.
+                // SAFETY: the caller's promise; a block is whole vectors.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
                     let mut value =
@@ -166,5 +167,53 @@ unsafe fn go_back<V: Vector>(back: &Back<f32>, products: &mut [f32], gradient: P
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::Plain;
+    use super::*;
+    use crate::nn::cpu::tests::numbers;
+
+    const PIXELS: usize = 5;
+    const CHANNELS: usize = 2 * BLOCK;
+
+    fn some(salt: u64, count: usize) -> Vec<f32> {
+        numbers(salt, count).into_iter().map(|value| value as f32).collect()
+    }
+
+    /// What all passes give: numbers and bits.
+    fn all<V: Vector>() -> (Vec<f32>, Vec<u8>) {
+        let channel = |salt| some(salt, CHANNELS);
+        let (factor, minus, shift, slope) = (channel(1), channel(2), channel(3), channel(4));
+        let affine = Affine { factor: factor.clone(), minus: minus.clone(), shift: shift.clone() };
+        let back = Back { factor, slope, minus, shift };
+        let [mut products, mut gradient, shortcut] = [5, 6, 7].map(|salt| some(salt, PIXELS * CHANNELS));
+        let (mut value, mut bits) = (products.clone(), vec![0; PIXELS * CHANNELS / 8]);
+        let [mut first, mut second] = [[0.0; CHANNELS]; 2];
+        let values = Values {
+            data: &mut value,
+            stride: CHANNELS,
+            shortcut: Some((&shortcut, CHANNELS)),
+            relu: true,
+            bits: &mut bits,
+        };
+        // SAFETY: it takes no instructions of its own.
+        unsafe { run::<V>(Pass::Normalise(&affine, &products, values)) };
+        let incoming = Incoming { data: &gradient, stride: CHANNELS, bits: &bits };
+        // SAFETY: as above.
+        unsafe { run::<V>(Pass::Sum(incoming, &products, &affine.minus, [&mut first, &mut second])) };
+        let passing = Passing { data: &mut gradient, stride: CHANNELS, bits: &bits, keep: true };
+        // SAFETY: as above.
+        unsafe { run::<V>(Pass::Back(&back, &mut products, passing)) };
+        ([value, first.to_vec(), second.to_vec(), products, gradient].concat(), bits)
+    }
+
+    #[test]
+    fn narrow_vectors_do_what_wide_ones_do() {
+        let wide = all::<Plain<16>>();
+        assert!(wide.0.iter().any(|&value| value > 0.5) && wide.1.iter().any(|&bits| bits != 0 && bits != u8::MAX));
+        assert!(all::<Plain<4>>() == wide && all::<Plain<8>>() == wide);
     }
 }

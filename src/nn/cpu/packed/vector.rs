@@ -14,7 +14,7 @@ use super::transform::{Gather, Spread};
 /// All functions are called from code that was compiled for the instruction set, and nowhere else.
 #[allow(clippy::missing_safety_doc, reason = "one contract for all: the instruction set is there, pointers are valid")]
 pub trait Vector: Copy {
-    /// Numbers of a vector, at most 16.
+    /// Numbers of a vector: 16, or a part of that.
     const LANES: usize;
     /// All nought.
     unsafe fn zero() -> Self;

@@ -59,14 +59,15 @@ impl<T: Real> Trainer<T> {
         // The layer leaves its place, so that those before it can take in what it gives them.
         let Some(mut layer) = self.layers[id].take() else { return };
         if let Operation::Convolution(convolution) = self.steps[id].operation {
-            let (size, dense) = (self.steps[id].shape, !convolution.is_plain());
-            if dense {
+            let [height, width, channels] = self.steps[id].shape;
+            if !convolution.is_plain() {
                 self.backward_norm(id, (&convolution, &mut layer), own, count);
             }
             let own = source(own, &self.layout.steps[id].gradient, count);
             self.backward_shortcut(id, &convolution, own);
-            let products = Source { data: &layer.products, size: [size[0], size[1]], stride: size[2], ..own };
-            let gradient = if dense { products } else { own };
+            let products =
+                Source { data: &layer.products, images: count, size: [height, width], channels, stride: channels };
+            let gradient = if convolution.is_plain() { own } else { products };
             self.backward_parameters(id, (&convolution, &layer), gradient);
             if let Some(backward) = &layer.backward {
                 self.backward_input(id, backward.as_ref(), gradient);
@@ -89,7 +90,7 @@ impl<T: Real> Trainer<T> {
         let pixels = count * height * width;
         let Target { data, stride, .. } = target(own, &place.gradient, count);
         clock.time(Some(Work::Norm), || {
-            // Else its reader has.
+            // Else its reader has taken them in.
             if convolution.norm.is_some() && !place.gate.passed {
                 let above = (&layer.products[..pixels * channels], layer.affine.minus.as_slice());
                 layer.sums.take_in(layer.loops.as_ref(), Incoming { data, stride, bits }, above, spare, threads);
@@ -138,14 +139,16 @@ impl<T: Real> Trainer<T> {
         let Self { steps, layout, slots, kept, spares, layers, spare, clock, .. } = self;
         let (input, place) = (steps[id].inputs[0], layout.steps[id]);
         let view = layout.steps[input].gradient;
-        for images in groups(gradient.images, view.pixels() * view.stride) {
+        let parts = if place.completes { parts(steps, input) } else { Vec::new() };
+        let read_again = (!parts.is_empty()).then_some(view.pixels() * view.stride);
+        for images in groups(gradient.images, read_again) {
             let mut to = target(&mut slots[view.slot], &view, gradient.images);
             // Its ReLU stands behind a batch norm: `Back` goes through both.
             clock.time(Some(Work::Convolution), || {
                 let (source, target) = (gradient.some(images.clone()), to.some(images.clone()));
                 backward.run(source, target, place.accumulate, None, (threads, spares));
             });
-            for part in parts(steps, input).into_iter().filter(|_| place.completes) {
+            for &part in &parts {
                 let Some(layer) = &mut layers[part] else { continue };
                 let view = &layout.steps[part].gradient;
                 let Source { data, stride, channels, .. } =
@@ -161,7 +164,7 @@ impl<T: Real> Trainer<T> {
 }
 
 /// The convolutions with a batch norm whose values this value consists of.
-fn parts(steps: &[Step], id: StepId) -> Vec<StepId> {
+pub(super) fn parts(steps: &[Step], id: StepId) -> Vec<StepId> {
     match steps[id].operation {
         Operation::Concat => steps[id].inputs.iter().flat_map(|&input| parts(steps, input)).collect(),
         Operation::Convolution(Convolution { norm: Some(_), .. }) => vec![id],

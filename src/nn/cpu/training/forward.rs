@@ -80,12 +80,13 @@ impl<T: Real> Trainer<T> {
         let Target { data, stride, size, .. } = target;
         let one = size[0] * size[1] * channels;
         let length = count * one;
+        let measures = convolution.norm.is_some() && *statistics == Statistics::Batch;
         layer.moments.clear();
-        for images in groups(count, one) {
+        for images in groups(count, measures.then_some(one)) {
             let products = &mut layer.products[images.start * one..images.end * one];
             let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
             multiply(layer.forward.as_ref(), input.some(images), to);
-            if let (Some(_), Statistics::Batch) = (convolution.norm, *statistics) {
+            if measures {
                 clock.time(Some(Work::Norm), || layer.moments.take_in(products, spare, threads));
             }
         }

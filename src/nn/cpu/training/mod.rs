@@ -67,7 +67,7 @@ pub struct Trainer<T> {
     /// Per step: bits of a ReLU, or winners of a max pool.
     kept: Vec<Vec<u8>>,
     spares: Spares<Buffers<T>>,
-    /// Sums of chunks on their way to those of all pixels.
+    /// Sums of chunks on their way to those of all pixels, and those for a bias where there is none.
     spare: Vec<T>,
     clock: Arc<Clock>,
 }
@@ -200,12 +200,13 @@ impl<T: Real> Layer<T> {
     }
 }
 
-/// Numbers that stay in cache between two kernels.
-const CACHED: usize = 1024 * 1024;
+/// Numbers that stay in cache between two kernels; few in tests, whose images are small.
+const CACHED: usize = if cfg!(test) { 1024 } else { 1024 * 1024 };
 
-/// Images that go from one kernel to the next together: as many as stay in cache, where each has so many numbers.
-fn groups(count: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> {
-    let together = (CACHED / numbers).clamp(1, count);
+/// Images that go from one kernel to the next together: as many as stay in cache, where the next one reads `read_again` numbers
+/// of each; all, where it reads none.
+fn groups(count: usize, read_again: Option<usize>) -> impl Iterator<Item = Range<usize>> {
+    let together = read_again.map_or(count, |numbers| (CACHED / numbers).clamp(1, count));
     (0..count).step_by(together).map(move |from| from..count.min(from + together))
 }
 

@@ -8,6 +8,7 @@ use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::tests::flips::{COTANGENT, SIDE, parameters, relative};
 use crate::nn::cpu::tests::numbers;
 use crate::nn::graph::Variant;
+use crate::nn::steps::StepId;
 use crate::nn::training::MOMENTUM;
 use crate::nn::training::small::{IMAGES, SMALL, loss, small_network};
 use crate::nn::{Network, NnError};
@@ -203,10 +204,12 @@ proptest! {
     }
 
     #[test]
-    fn groups_are_all_images_in_their_order(count in 1usize..40, numbers in 1usize..3_000_000) {
-        let groups: Vec<Range<usize>> = groups(count, numbers).collect();
-        prop_assert_eq!(groups.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
-        prop_assert!(groups.iter().all(|group| group.len() == 1 || group.len() * numbers <= CACHED));
+    fn groups_are_all_images_in_their_order(count in 1usize..40, numbers in 1usize..2 * CACHED) {
+        let cut: Vec<Range<usize>> = groups(count, Some(numbers)).collect();
+        prop_assert_eq!(cut.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+        prop_assert!(cut.iter().all(|group| group.len() == 1 || group.len() * numbers <= CACHED));
+        prop_assert!(cut[1..].iter().all(|_| (cut[0].len() + 1) * numbers > CACHED), "{cut:?}");
+        prop_assert!(groups(count, None).eq(std::iter::once(0..count)));
     }
 }
 
@@ -231,6 +234,52 @@ fn moving_statistics_follow_the_batch_or_stay() {
             assert!(((twice - once) / (once - before) - MOMENTUM).abs() < 1e-9, "{before} {once} {twice}");
         }
     }
+}
+
+#[test]
+fn a_step_knows_nothing_of_the_one_before() {
+    let (mut used, images) = small_trainer(3, Statistics::Batch);
+    let start: Vec<Vec<f64>> = used.tensors().iter().map(|tensor| tensor.values.clone()).collect();
+    // A larger batch of other images first.
+    let one = SMALL * SMALL * 3;
+    let more: Vec<f64> = numbers(9, (IMAGES + 1) * one).into_iter().map(f64::abs).collect();
+    used.step(&more, &loss).unwrap();
+    for (tensor, values) in used.tensors_mut().iter_mut().zip(start) {
+        tensor.values = values;
+    }
+    let (mut fresh, _) = small_trainer(3, Statistics::Batch);
+    let fewer = &images[..(IMAGES - 1) * one];
+    let [mut first, mut second] = [used.step(fewer, &loss).unwrap(), fresh.step(fewer, &loss).unwrap()];
+    assert!(first.logits == second.logits && mem::take(&mut first.losses) == mem::take(&mut second.losses));
+    for (used, fresh) in used.tensors().iter().zip(fresh.tensors()) {
+        assert!(used.gradient == fresh.gradient && used.values == fresh.values, "{}", used.name);
+    }
+}
+
+#[test]
+fn sums_are_taken_once_by_the_reader_or_by_the_step() {
+    for network in Network::ALL {
+        let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
+        let steps = steps::steps(&graph).unwrap().steps;
+        let places = Layout::keeping(&steps).unwrap().steps;
+        let mut taken = vec![0; steps.len()];
+        for (step, _) in steps.iter().zip(&places).filter(|pair| pair.1.completes) {
+            assert!(matches!(step.operation, Operation::Convolution(_)), "{}", step.name);
+            backward::parts(&steps, step.inputs[0]).into_iter().for_each(|part| taken[part] += 1);
+        }
+        let early = taken.iter().filter(|&&times| times > 0).count();
+        for id in with_norm(&steps) {
+            let own = usize::from(!places[id].gate.passed);
+            assert_eq!(taken[id] + own, 1, "{network:?} {}", steps[id].name);
+        }
+        assert!(2 * early > with_norm(&steps).count(), "{network:?}: {early} of those with a reader right behind");
+    }
+}
+
+/// The steps with a batch norm.
+fn with_norm(steps: &[Step]) -> impl Iterator<Item = StepId> {
+    let has_norm = |step: &Step| matches!(&step.operation, Operation::Convolution(of) if of.norm.is_some());
+    steps.iter().enumerate().filter(move |(_, step)| has_norm(step)).map(|(id, _)| id)
 }
 
 #[test]
