@@ -24,8 +24,9 @@ use super::{Attribution, AttributionError, Cancel, Differentiable, Refinement, S
 const FIRST: usize = 4;
 /// Intervals before a map may be called converged: claims of fewer are rough.
 const LEAST: usize = 12;
-/// A refinement has so many times the intervals of the one before, at least and at most.
-const GROWTH: [f64; 2] = [1.5, 16.0];
+/// A refinement has so many times the intervals of the one before, at least and at most: enough for 0.5 % at once. Beyond, a claim
+/// would hang on the order alone that errors are taken to have.
+const GROWTH: [f64; 2] = [1.5, 28.0];
 /// The share of the tolerance that is aimed at, so that few maps need another refinement.
 const AIM: f64 = 0.8;
 /// Intervals go through a network so many at a time: a refinement should leave no few for the end.
