@@ -4,6 +4,7 @@
 //! The truth is a map by the secants of many more intervals. Each photograph's rows are written as soon as they are known, and
 //! those that are there already, of the same weights and reference, are not made again.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::io::Write;
@@ -124,13 +125,14 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
     if learn_from.is_empty() || learn_from.iter().any(|other| files.contains(other)) {
         return Err(UsageError("--learn-from needs photographs that are not among --images".to_owned()).into());
     }
-    let others: Vec<Photograph> = learn_from.iter().filter_map(|file| Photograph::read(file)).collect();
+    let others = LazyCell::new(|| learn_from.iter().filter_map(|file| Photograph::read(file)).collect::<Vec<_>>());
     let mut densities = BTreeMap::new();
     let models = models(&home, args.device.into(), &args.networks)?;
     for file in &files {
+        let name = subject::name(file);
         let is_there = |model: &dyn Model| {
             known.iter().any(|row| {
-                (row.file.as_str(), row.weights.as_str()) == (&subject::name(file), model.weights_hash())
+                (row.file.as_str(), row.weights.as_str()) == (&name, model.weights_hash())
                     && row.reference_intervals == args.reference_intervals
             })
         };

@@ -28,9 +28,11 @@ impl<T: Real> Loops<T> for AnyChannels {
     }
 }
 
-/// The channels of a pixel, by as many as have their bits in one byte.
-fn blocks(channels: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..channels).step_by(MASK).map(move |from| from..channels.min(from + MASK))
+/// The `place`-th channels of a pixel whose bits are one byte: whole, or else the rest. Of a whole block the compiler knows the
+/// length.
+fn block(place: usize, channels: usize) -> Result<Range<usize>, Range<usize>> {
+    let from = place * MASK;
+    if channels - from >= MASK { Ok(from..from + MASK) } else { Err(from..channels) }
 }
 
 lanes! {
@@ -40,8 +42,11 @@ lanes! {
         for ((pixel, (products, value)), bits) in rows.enumerate().zip(values.bits.chunks_exact_mut(mask_bytes(channels)))
         {
             let shortcut = values.shortcut.map(|(shortcut, stride)| &shortcut[pixel * stride..][..channels]);
-            for (block, bits) in blocks(channels).zip(bits) {
-                *bits = normalise_few(affine, products, value, shortcut, block, values.relu);
+            for (place, bits) in bits.iter_mut().enumerate() {
+                *bits = match block(place, channels) {
+                    Ok(whole) => normalise_few(affine, products, value, shortcut, whole, values.relu),
+                    Err(rest) => normalise_few(affine, products, value, shortcut, rest, values.relu),
+                };
             }
         }
     }
@@ -59,22 +64,25 @@ fn normalise_few<T: Real>(
 ) -> u8 {
     let (factor, minus) = (&affine.factor[channels.clone()], &affine.minus[channels.clone()]);
     let (shift, products) = (&affine.shift[channels.clone()], &products[channels.clone()]);
-    let value = &mut value[channels.clone()];
-    for lane in 0..channels.len() {
-        value[lane] = (products[lane] + minus[lane]) * factor[lane] + shift[lane];
+    // In registers: what is in memory is written once.
+    let mut sums = [T::ZERO; MASK];
+    let sums = &mut sums[..channels.len()];
+    for lane in 0..sums.len() {
+        sums[lane] = (products[lane] + minus[lane]) * factor[lane] + shift[lane];
     }
     if let Some(shortcut) = shortcut {
-        value.iter_mut().zip(&shortcut[channels]).for_each(|(sum, other)| *sum += *other);
+        sums.iter_mut().zip(&shortcut[channels.clone()]).for_each(|(sum, other)| *sum += *other);
     }
-    if !relu {
-        return u8::MAX;
+    let mut bits = u8::MAX;
+    if relu {
+        bits = 0;
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            let on = *sum > T::ZERO;
+            bits |= u8::from(on) << lane;
+            *sum = if on { *sum } else { T::ZERO };
+        }
     }
-    let mut bits = 0;
-    for (lane, value) in value.iter_mut().enumerate() {
-        let on = *value > T::ZERO;
-        bits |= u8::from(on) << lane;
-        *value = if on { *value } else { T::ZERO };
-    }
+    value[channels].copy_from_slice(sums);
     bits
 }
 
@@ -84,8 +92,11 @@ lanes! {
         let [gradients, others] = sums;
         let rows = products.chunks_exact(channels).zip(incoming.data.chunks(incoming.stride));
         for ((products, data), bits) in rows.zip(incoming.bits.chunks_exact(mask_bytes(channels))) {
-            for (block, bits) in blocks(channels).zip(bits) {
-                sum_few(data, products, minus, *bits, [&mut *gradients, &mut *others], block);
+            for (place, bits) in bits.iter().enumerate() {
+                match block(place, channels) {
+                    Ok(whole) => sum_few(data, products, minus, *bits, [&mut *gradients, &mut *others], whole),
+                    Err(rest) => sum_few(data, products, minus, *bits, [&mut *gradients, &mut *others], rest),
+                }
             }
         }
     }
@@ -121,8 +132,11 @@ lanes! {
         let channels = back.factor.len();
         let rows = products.chunks_exact_mut(channels).zip(gradient.data.chunks_mut(gradient.stride));
         for ((products, data), bits) in rows.zip(gradient.bits.chunks_exact(mask_bytes(channels))) {
-            for (block, bits) in blocks(channels).zip(bits) {
-                back_few(back, data, *bits, products, block, gradient.keep);
+            for (place, bits) in bits.iter().enumerate() {
+                match block(place, channels) {
+                    Ok(whole) => back_few(back, data, *bits, products, whole, gradient.keep),
+                    Err(rest) => back_few(back, data, *bits, products, rest, gradient.keep),
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ fn chunk(channels: usize) -> usize {
 }
 
 /// Mean and (biased) variance of each channel over all pixels that were taken in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Moments {
     pub mean: Vec<f64>,
     pub variance: Vec<f64>,
@@ -88,7 +88,7 @@ lanes! {
 }
 
 /// The sums that gradients of a batch norm consist of, per channel, over all pixels that were taken in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sums {
     /// Of the gradient.
     pub gradient: Vec<f64>,
