@@ -12,7 +12,7 @@ use diaret::nn::cpu::CpuModel;
 use diaret::nn::graph::Graph;
 use diaret::nn::plan::Plan;
 use diaret::nn::weights::{self, Manifest, Store};
-use diaret::nn::{Model, Network};
+use diaret::nn::{Model, Network, Precision};
 use diaret::session::Explained;
 use safetensors::SafeTensors;
 
@@ -61,7 +61,7 @@ fn ours(golden: &Golden) -> Attribution {
     let graph = Graph::new(Network::ResNet50, &entry.variant, golden.side).unwrap();
     let tensors = weights::read(&store.unwrap(), &graph).unwrap();
     let plan = Plan::new(&graph, &|name| tensors.get(name).map(|tensor| tensor.values.clone())).unwrap();
-    let model = CpuModel::new(Network::ResNet50, Arc::new(plan), entry.hash()).unwrap();
+    let model = CpuModel::new(Network::ResNet50, Arc::new(plan), entry.hash(), Precision::F32).unwrap();
     let output = Output::Logit(Target::Grade(Grade::Moderate));
     let mut function = Explained::new(model.executor(4).unwrap(), output, &golden.input).unwrap();
     IntegratedGradients { input: &golden.input, starts: &[vec![0.0; golden.input.len()]] }

@@ -79,7 +79,7 @@ fn arguments_are_explained_and_refused() {
     }
     for arguments in [
         vec!["bench", "--runs", "0"],
-        vec!["bench", "--precision", "bf16"],
+        vec!["bench", "--precision", "f16"],
         vec!["bench", "--tables", "report.json", "--quick"],
         vec!["bench", "--only", "everything"],
     ] {

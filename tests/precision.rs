@@ -1,5 +1,5 @@
-//! What computing in f32 does to a map is no more than claims reckon with: maps of the shipped weights beside the same ones in f64,
-//! by the portable path.
+//! What computing in f32 or bf16 does to a map is no more than claims reckon with: maps of the shipped weights beside the same ones
+//! in f64, by the portable path.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use diaret::nn::graph::Graph;
 use diaret::nn::plan::Plan;
 use diaret::nn::real::Real;
 use diaret::nn::weights::{Manifest, Store};
-use diaret::nn::{Executor, SIDE};
-use diaret::session::{PRECISION, prepare};
+use diaret::nn::{Executor, Precision, SIDE};
+use diaret::session::{precision_moves, prepare};
 
 mod support;
 
@@ -43,7 +43,7 @@ fn map<T: Real>(set: InstructionSet, plan: Plan<T>, ends: [&[f32]; 2]) -> Vec<f3
 }
 
 #[test]
-fn f32_moves_a_map_by_no_more_than_claims_reckon_with() {
+fn a_precision_moves_a_map_by_no_more_than_claims_reckon_with() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
     let input = prepare(&support::sample("IDRiD_048.jpg"), &mut Listing::default()).unwrap().input;
     let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
@@ -54,9 +54,16 @@ fn f32_moves_a_map_by_no_more_than_claims_reckon_with() {
         let graph = Graph::new(network, &entry.variant, SIDE).unwrap();
         let parameter = |name: &str| store.read(name).ok().map(|tensor| tensor.values);
         let exact = map(InstructionSet::Portable, Plan::<f64>::new(&graph, &parameter).unwrap(), ends);
-        let shown = map(InstructionSet::chosen().unwrap(), Plan::<f32>::new(&graph, &parameter).unwrap(), ends);
-        let error = distance(&shown, &exact);
-        println!("{}: {:.3} %, reckoned with {:.3} %", network.label(), 100.0 * error, 100.0 * PRECISION);
-        assert!(error <= PRECISION, "{network:?}: {error}");
+        for precision in [Precision::F32, Precision::Bf16] {
+            let Some(set) = InstructionSet::of(precision).unwrap() else {
+                println!("no products in {} that are faster here", precision.name());
+                continue;
+            };
+            let shown = map(set, Plan::<f32>::new(&graph, &parameter).unwrap(), ends);
+            let (error, most) = (distance(&shown, &exact), precision_moves(precision));
+            let percent = [error, most].map(|share| 100.0 * share);
+            println!("{} {set:?}: {:.3} %, reckoned with {:.3} %", network.label(), percent[0], percent[1]);
+            assert!(error <= most, "{network:?} {set:?}: {error}");
+        }
     }
 }

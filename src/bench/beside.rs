@@ -9,33 +9,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::BenchError;
+use crate::nn::Precision;
 
 /// Which program it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// Name and versions, as they stand in a table.
     pub name: String,
-}
-
-/// What a computation is done in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Single precision: what is compared.
-    #[default]
-    F32,
-    /// The other program's products in bf16; shown beside, compared with nothing.
-    Bf16,
-}
-
-impl Precision {
-    /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
 }
 
 /// What is to be timed.

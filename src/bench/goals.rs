@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::Precision;
 use super::maps::{Bench, MapRun, STEPS};
 use super::{BenchError, Run};
 use crate::attribution::integrated_gradients::Update;
 use crate::attribution::{Attribution, AttributionError, Cancel, Stop};
+use crate::nn::Precision;
 use crate::session::Explained;
 
 /// Steps that are tried to find the fewest that are close enough.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::{Precision, Work};
+use super::beside::Work;
 use super::goals::{self, Goal};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, Sample, exchange, machine};
@@ -17,6 +17,7 @@ use crate::attribution::integrated_gradients::IntegratedGradients;
 use crate::attribution::quadrature::Rule;
 use crate::attribution::{Attribution, Baseline, Cancel, Differentiable};
 use crate::grading::{Output, Target};
+use crate::nn::Precision;
 use crate::nn::weights::hexadecimal;
 use crate::nn::{Network, SIDE};
 use crate::session::Explained;

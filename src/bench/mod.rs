@@ -26,12 +26,12 @@ mod training;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::beside::Precision;
 pub use self::report::Report;
 pub use self::run::run;
 use self::run::{Run, Sample};
 pub use self::tables::tables;
 use crate::attribution::AttributionError;
+use crate::nn::Precision;
 use crate::nn::weights::WeightsError;
 use crate::nn::{Network, NnError};
 

@@ -151,8 +151,8 @@ fn key(task: &Task) -> String {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use super::super::beside::Precision;
     use super::*;
+    use crate::nn::Precision;
 
     /// A program whose settings take 3 (4 while they are judged), 1 and 2 seconds, the second of which fails when `broken`.
     fn program(broken: bool) -> Beside {

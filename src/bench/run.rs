@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::beside::{Beside, Precision, Task, Work};
+use super::beside::{Beside, Task, Work};
 use super::exchange::Exchange;
 use super::kept::Kept;
 use super::machine::Machine;
@@ -18,7 +18,8 @@ use super::speed::{self, Pass, SpeedRow};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Part, Report, Settings, throughput, training};
 use crate::fundus::{Listing, NetworkInput};
-use crate::nn::cpu::peak::peak;
+use crate::nn::Precision;
+use crate::nn::cpu::peak::{Peak, peak};
 use crate::nn::weights::hexadecimal;
 use crate::nn::{Device, Network};
 use crate::session::{Networks, prepare};
@@ -81,7 +82,7 @@ pub fn run(
     let folder = run.exchange.folder().to_owned();
     let load = |&network: &Network| Subject::load(weights, network, device, &folder);
     let subjects: Vec<Subject> = settings.networks.iter().map(load).collect::<Result<_, _>>()?;
-    let peaks = if device.candle.is_none() { run.threads().into_iter().map(peak).collect() } else { Vec::new() };
+    let peaks = if device.candle.is_none() { run.peaks() } else { Vec::new() };
     let mut speed = if run.measures(Part::Speed) { run.speed(&subjects, &samples)? } else { Vec::new() };
     let grading = if run.measures(Part::Grading) {
         let networks = run.networks(weights);
@@ -184,9 +185,16 @@ impl Run<'_> {
         up
     }
 
+    /// Of each precision that is measured and that the processor has, with each number of threads.
+    fn peaks(&self) -> Vec<Peak> {
+        let precisions = self.settings.precisions.iter();
+        precisions.flat_map(|&precision| self.threads().into_iter().filter_map(move |n| peak(n, precision))).collect()
+    }
+
     /// Remembers how long a gradient takes.
     pub(super) fn note_gradient(&mut self, row: &SpeedRow) {
-        if row.pass == Pass::Gradient && row.threads == rayon::current_num_threads() {
+        let is_of_maps = row.precision == Precision::F32;
+        if is_of_maps && row.pass == Pass::Gradient && row.threads == rayon::current_num_threads() {
             let least = |runs: &[f64]| runs.iter().copied().reduce(f64::min).unwrap_or(0.0) / row.rows as f64;
             // Of the largest batch, which comes last: maps are made with such.
             self.gradients.insert(row.network, least(&row.ours).max(least(&row.other)));

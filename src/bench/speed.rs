@@ -1,20 +1,27 @@
 //! A network comes in; how long a forward pass and an input gradient take goes out, beside the other program.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::{Answer, Precision, Task, Work};
+use super::beside::{Answer, Task, Work};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
+use crate::nn::Precision;
 use crate::nn::clock::{Clock, Spent};
 use crate::nn::{At, Executor, Network, SIDE};
 
 /// The class whose logit is differentiated.
 const CLASS: Grade = Grade::Moderate;
-/// Two programs that compute the same in f32 differ by less, relative to the greatest logit and to the gradient's norm.
-const AGREEMENT: f64 = 5e-3;
+/// Two programs that compute the same differ by less, relative to the greatest logit and to the gradient's norm.
+fn agreement(precision: Precision) -> [f64; 2] {
+    match precision {
+        Precision::F32 => [5e-3, 5e-2],
+        Precision::Bf16 => [0.1, 0.5],
+    }
+}
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +85,7 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
     let input = run.exchange.file("rows.safetensors");
     let size = SIDE * SIDE * 3;
     exchange::write(&input, &[("input", vec![images.len() / size, SIDE, SIDE, 3], images)])?;
-    let mut list = Vec::new();
+    let (mut list, mut model) = (Vec::new(), Some((Precision::F32, Arc::clone(&subject.model))));
     for Shape { precision, threads, rows, pass } in shapes(run) {
         let input = input.clone();
         let work = match pass {
@@ -92,9 +99,17 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
             Some(row) => row,
             None if run.time_is_up(&name, (subject.network, 0.0)) => continue,
             None => {
-                let mut executor = subject.model.executor(rows)?;
-                let mut once = || time(executor.as_mut(), pass, &images[..rows * size]);
-                what.row(run, subject.model.clock().as_deref(), &mut once)?
+                if model.as_ref().is_none_or(|(of, _)| *of != precision) {
+                    model = subject.model_in(precision, run.device)?.map(|model| (precision, model));
+                }
+                match &model {
+                    Some((_, model)) => {
+                        let mut executor = model.executor(rows)?;
+                        let mut once = || time(executor.as_mut(), pass, &images[..rows * size]);
+                        what.row(run, Some((model.clock().as_deref(), &mut once)))?
+                    }
+                    None => what.row(run, None)?,
+                }
             }
         };
         run.note_gradient(&row);
@@ -126,6 +141,9 @@ fn shapes(run: &Run) -> Vec<Shape> {
     shapes
 }
 
+/// One pass of this program.
+type Once<'a> = &'a mut (dyn FnMut() -> Result<Answer, BenchError> + Send);
+
 /// What a row is of.
 pub(super) struct What<'a> {
     pub(super) subject: &'a Subject,
@@ -148,18 +166,14 @@ impl What<'_> {
         Some(row)
     }
 
-    /// The row, from `once`: one pass of this program, whose time `clock` sees.
-    pub(super) fn row(
-        &self,
-        run: &mut Run,
-        clock: Option<&Clock>,
-        once: &mut (dyn FnMut() -> Result<Answer, BenchError> + Send),
-    ) -> Result<SpeedRow, BenchError> {
+    /// The row, from one pass of this program and the clock that sees what its time goes to; without, where this program does not
+    /// compute in such a precision.
+    pub(super) fn row(&self, run: &mut Run, ours: Option<(Option<&Clock>, Once)>) -> Result<SpeedRow, BenchError> {
         let Self { subject, pass, rows, task } = *self;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(task.threads).build()?;
-        let mut once = || pool.install(&mut *once);
-        let same = task.precision == Precision::F32;
-        let warm = if same { Some(once()?) } else { None };
+        let (clock, once) = ours.map_or((None, None), |(clock, once)| (clock, Some(once)));
+        let mut once = once.map(|once| || pool.install(&mut *once));
+        let warm = once.as_mut().map(|once| once()).transpose()?;
         // Chooses its setting before the clock starts for anyone.
         let setting = run.other.setting(task);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -169,12 +183,12 @@ impl What<'_> {
             // Whoever comes second finds the caches of the other: take turns.
             let theirs_first = pair % 2 == 1;
             let answer = if theirs_first { run.other.run(task) } else { None };
-            if same {
+            if let Some(once) = &mut once {
                 ours.push(once()?.seconds);
             }
             let answer = if theirs_first { answer } else { run.other.run(task) };
             let Some(answer) = answer else { continue };
-            if let Some(reason) = warm.as_ref().and_then(|warm| disagreement(warm, &answer)) {
+            if let Some(reason) = warm.as_ref().and_then(|warm| disagreement(warm, &answer, task.precision)) {
                 run.other.leave_out(format!("{}, {pass:?}: not compared, {reason}", subject.network.label()));
                 theirs.clear();
                 break;
@@ -192,8 +206,8 @@ impl What<'_> {
             products: pass.products() * subject.products,
             setting: setting.filter(|_| !theirs.is_empty()),
             other: theirs.iter().map(|answer| answer.seconds).collect(),
-            spent: spent.filter(|_| same),
-            peak_bytes: machine::peak_bytes().filter(|_| same),
+            spent,
+            peak_bytes: machine::peak_bytes().filter(|_| once.is_some()),
             other_peak_bytes: theirs.iter().filter_map(|answer| answer.peak_bytes).max(),
             ours,
         };
@@ -220,14 +234,15 @@ fn time(executor: &mut dyn Executor, pass: Pass, images: &[f32]) -> Result<Answe
 }
 
 /// Why two answers are not of the same computation, if they are not.
-fn disagreement(ours: &Answer, other: &Answer) -> Option<String> {
+fn disagreement(ours: &Answer, other: &Answer, precision: Precision) -> Option<String> {
+    let [logits, norm] = agreement(precision);
     let greatest = ours.logits.iter().fold(0.0f64, |most, logit| most.max(logit.abs()));
-    let close = |(one, two): (&f64, &f64)| (one - two).abs() <= AGREEMENT * greatest;
+    let close = |(one, two): (&f64, &f64)| (one - two).abs() <= logits * greatest;
     if ours.logits.len() != other.logits.len() || !ours.logits.iter().zip(&other.logits).all(close) {
         return Some(format!("its logits are {:?} and not {:?}", other.logits, ours.logits));
     }
     match (ours.norm, other.norm) {
-        (Some(one), Some(two)) if (one - two).abs() <= 10.0 * AGREEMENT * one => None,
+        (Some(one), Some(two)) if (one - two).abs() <= norm * one => None,
         (None, _) => None,
         (one, two) => Some(format!("the norm of its gradient is {two:?} and not {one:?}")),
     }
@@ -262,7 +277,7 @@ mod tests {
     #[test]
     fn only_the_same_computation_is_compared() {
         let ours = answer(&[1.0, -4.0], Some(2.0));
-        assert_eq!(disagreement(&ours, &answer(&[1.001, -4.001], Some(2.01))), None);
+        assert_eq!(disagreement(&ours, &answer(&[1.001, -4.001], Some(2.01)), Precision::F32), None);
         for other in [
             answer(&[1.001, -4.1], Some(2.0)),
             answer(&[1.0], Some(2.0)),
@@ -270,8 +285,8 @@ mod tests {
             answer(&[1.0, -4.0], Some(2.2)),
             answer(&[1.0, -4.0], None),
         ] {
-            assert!(disagreement(&ours, &other).is_some(), "{other:?}");
+            assert!(disagreement(&ours, &other, Precision::F32).is_some(), "{other:?}");
         }
-        assert_eq!(disagreement(&answer(&[1.0], None), &answer(&[1.0], None)), None);
+        assert_eq!(disagreement(&answer(&[1.0], None), &answer(&[1.0], None), Precision::F32), None);
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{BenchError, formula};
 use crate::nn::graph::{Affine, Graph, Node, Op};
-use crate::nn::weights::{self, Manifest};
-use crate::nn::{Device, Model, Network, SIDE};
+use crate::nn::weights::{self, Manifest, WeightsError};
+use crate::nn::{Device, Model, Network, NnError, Precision, SIDE};
 
 /// Whose weights were measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Subject {
     pub model: Arc<dyn Model>,
     /// Its topology.
     pub graph: Graph,
+    /// The folder of its manifest.
+    folder: PathBuf,
     /// Where its parameters are; of one that lies in several files the first counts.
     pub files: Vec<PathBuf>,
     /// Products of one forward pass of one image, as the topology has them; an input gradient takes as many again.
@@ -69,7 +71,17 @@ impl Subject {
         let text = serde_json::to_vec(&description).map_err(|error| BenchError::file(&topology, error))?;
         fs::write(&topology, text).map_err(|error| BenchError::file(&topology, error))?;
         let products = products(&graph);
-        Ok(Self { network, weights, model, graph, files, products, topology })
+        let folder = folder.to_owned();
+        Ok(Self { network, weights, model, graph, folder, files, products, topology })
+    }
+
+    /// The network with products in `precision`; `None` where the device has no such that are faster.
+    pub fn model_in(&self, precision: Precision, device: &Device) -> Result<Option<Arc<dyn Model>>, BenchError> {
+        match weights::load_in(&self.folder, self.network, device, precision) {
+            Ok(model) => Ok(Some(model)),
+            Err(WeightsError::Network(NnError::Precision(_))) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

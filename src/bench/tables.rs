@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::beside::Precision;
 use super::goals::Goal;
 use super::maps::{CaseRow, MapRun};
 use super::report::Report;
@@ -14,6 +13,7 @@ use crate::attribution::Baseline;
 use crate::grading::Output;
 use crate::nn::Network;
 use crate::nn::clock::Spent;
+use crate::nn::cpu::peak::Peak;
 
 /// Where there is no figure.
 const NONE: &str = "-";
@@ -50,11 +50,12 @@ fn heading(report: &Report) -> String {
     text += ". Peak measured by chains of multiply-adds in registers: ";
     let peaks = report.peaks.iter().map(|peak| {
         format!(
-            "{:.0} GFLOP/s with {} thread{} ({})",
+            "{:.0} GFLOP/s with {} thread{} ({}, {})",
             peak.gflops,
             peak.threads,
             plural(peak.threads),
-            peak.instructions
+            peak.instructions,
+            peak.precision.name()
         )
     });
     let peaks: Vec<String> = peaks.collect();
@@ -73,7 +74,8 @@ fn speed(report: &Report) -> String {
         let an_image = |seconds: &[f64]| Spread::of(seconds.iter().copied()).map(|s| s.median / row.rows as f64);
         let ours = an_image(&row.ours);
         let rate = ours.map(|seconds| 2.0 * row.products as f64 / seconds / 1e9);
-        let peak = report.peaks.iter().find(|peak| peak.threads == row.threads).map(|peak| peak.gflops);
+        let of_row = |peak: &&Peak| peak.threads == row.threads && peak.precision == row.precision;
+        let peak = report.peaks.iter().find(of_row).map(|peak| peak.gflops);
         let share = rate.zip(peak).filter(|&(_, peak)| peak > 0.0).map(|(rate, peak)| 100.0 * rate / peak);
         let cells = [
             network(row.network, row.weights),
@@ -120,14 +122,15 @@ fn spent(report: &Report) -> String {
     let mut text = "\n### What the time of a pass goes to\n\nShares of the time of DiaRet's threads, all runs together. Convolutions: with biases, \
         ReLUs and sums, which their kernels do on the way. Batch norm: with live statistics, with the sums and ReLUs behind it. The rest: \
         preprocessing, copies, weights packed anew.\n\n\
-        | network | pass | at once | threads | convolutions | pools | batch norm | the rest |\n\
-        | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        | network | pass | precision | at once | threads | convolutions | pools | batch norm | the rest |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for (row, spent) in known {
         let share = |seconds: f64| format!("{:.1} %", 100.0 * seconds / spent.whole);
         let cells = [
             network(row.network, row.weights),
             pass(row.pass).to_owned(),
+            row.precision.name().to_owned(),
             row.rows.to_string(),
             row.threads.to_string(),
             share(spent.convolutions),
@@ -141,8 +144,7 @@ fn spent(report: &Report) -> String {
 }
 
 fn ratio_of(row: &SpeedRow) -> Option<Spread> {
-    // What is computed in bf16 is shown and compared with nothing.
-    if row.precision == Precision::F32 { Spread::of(ratios(&row.ours, &row.other)) } else { None }
+    Spread::of(ratios(&row.ours, &row.other))
 }
 
 /// Maps of one network and question.

@@ -7,10 +7,11 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::beside::{Precision, Work};
+use super::beside::Work;
 use super::{BenchError, Run, Sample, machine};
 use crate::fundus::Listing;
 use crate::nn::Network;
+use crate::nn::Precision;
 use crate::nn::weights::hexadecimal;
 use crate::session::{Networks, grade_all, prepare};
 

@@ -17,7 +17,7 @@ use crate::nn::clock::Clock;
 use crate::nn::cpu::training::Trainer;
 use crate::nn::training::Statistics;
 use crate::nn::weights::Store;
-use crate::nn::{NnError, SIDE};
+use crate::nn::{NnError, Precision, SIDE};
 
 /// Images of a batch.
 pub const ROWS: usize = 16;
@@ -66,19 +66,28 @@ fn row(
     if run.time_is_up(name, (subject.network, COST * (steps * ROWS) as f64)) {
         return Ok(None);
     }
-    let mut training = Training::new(subject, run.device.candle.as_ref())?;
-    let clock = training.clock();
-    what.row(run, clock.as_deref(), &mut || training.step(images)).map(Some)
+    let row = match Training::new(subject, run.device.candle.as_ref(), task.precision) {
+        Ok(mut training) => {
+            let clock = training.clock();
+            what.row(run, Some((clock.as_deref(), &mut || training.step(images))))?
+        }
+        Err(BenchError::Network(NnError::Precision(_))) => what.row(run, None)?,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(row))
 }
 
 impl<'a> Training<'a> {
-    fn new(subject: &Subject, card: Option<&'a Device>) -> Result<Self, BenchError> {
+    fn new(subject: &Subject, card: Option<&'a Device>, precision: Precision) -> Result<Self, BenchError> {
         let store = Store::open(&subject.files)?;
         let parameter = |name: &str| store.read(name).ok().map(|tensor| tensor.values);
         let (graph, statistics) = (&subject.graph, Statistics::Batch);
-        Ok(match card {
-            None => Self::Processor(Trainer::new(graph, &parameter, ROWS, statistics)?),
-            Some(device) => Self::Card(CandleTrainer::new(graph, &parameter, ROWS, statistics, device)?, device),
+        Ok(match (card, precision) {
+            (None, _) => Self::Processor(Trainer::new(graph, &parameter, ROWS, statistics, precision)?),
+            (Some(device), Precision::F32) => {
+                Self::Card(CandleTrainer::new(graph, &parameter, ROWS, statistics, device)?, device)
+            }
+            (Some(_), Precision::Bf16) => return Err(NnError::Precision(precision).into()),
         })
     }
 

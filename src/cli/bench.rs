@@ -9,11 +9,12 @@ use anyhow::Context;
 
 use super::names::NetworkName;
 use super::output::{Sink, warn};
-use super::{DONE, DeviceArgument, UsageError};
-use crate::bench::beside::{Beside, Precision};
+use super::{DONE, DeviceArgument};
+use crate::bench::beside::Beside;
 use crate::bench::{self, Part, Report, Settings};
 use crate::home::Home;
 use crate::nn::Device;
+use crate::nn::Precision;
 use crate::session::Files;
 
 /// Pairs of runs in a row: full, quick.
@@ -39,8 +40,8 @@ pub struct Args {
     /// Where the networks run.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
-    /// What products are computed in. This program has f32 alone: rows in bf16 are the other program's, and take it minutes each
-    /// on a processor without instructions for it.
+    /// What products are computed in. This program has bf16 only where that is faster; the other takes minutes for each row in it on
+    /// a processor without instructions for it.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
     precision: Vec<PrecisionName>,
     /// What is measured.
@@ -131,9 +132,6 @@ fn parse_count(text: &str) -> Result<usize, String> {
 impl Args {
     fn settings(&self) -> Result<Settings, anyhow::Error> {
         let networks = NetworkName::asked(&self.network);
-        if self.precision.contains(&PrecisionName::Bf16) && self.beside.is_empty() {
-            return Err(UsageError("bf16 is the other program's alone: it goes with --beside".to_owned()).into());
-        }
         Ok(Settings {
             parts: self.only.iter().map(|&name| name.into()).collect(),
             networks,

@@ -163,7 +163,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write_overlay(&mut sink, &photograph, &prepared, &explanation.attribution)?;
         sink.finish()?;
     }
-    print(&report(&args.image, &request, &explanation, model.precision(), device))?;
+    print(&report(&args.image, &request, &explanation, model.precision().name(), device))?;
     Ok(ExitCode::from(DONE))
 }
 

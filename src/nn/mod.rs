@@ -10,6 +10,7 @@ pub mod cpu;
 mod device;
 pub mod graph;
 pub mod plan;
+mod precision;
 pub mod real;
 pub mod steps;
 pub mod topology;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use clock::Clock;
 pub use device::{Device, DeviceChoice};
+pub use precision::Precision;
 use real::Real;
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +180,10 @@ pub trait Executor<T: Real = f32>: Send {
     fn classes(&self) -> usize;
     /// How many rows it is best given at once; any number is fine, none included.
     fn rows(&self) -> usize;
+    /// What its products are computed in, at least.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
     /// `images` is `[rows, side, side, 3]`, RGB in [0, 1]; gives `[rows, classes]`.
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError>;
     /// One forward and one backward pass of the rows of `images`.
@@ -216,8 +222,10 @@ pub trait Model: Send + Sync {
     fn network(&self) -> Network;
     /// SHA-256 of the weights, as in the manifest: a part of every key.
     fn weights_hash(&self) -> &str;
-    /// What convolutions are computed in, as shown beside a map: `f32`.
-    fn precision(&self) -> &'static str;
+    /// What products are computed in, as shown beside a map.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
     /// How many points of a path it takes at once best; whoever waits for a map hears of them when they are done.
     fn rows_at_once(&self) -> usize;
     /// How many images, each on its own, it takes at once best; none of them changes what another gives.
@@ -292,6 +300,9 @@ pub enum NnError {
     /// The pass was given up, because that was asked for.
     #[error("interrupted")]
     Interrupted,
+    /// This device does not compute in the precision that was asked for, or not faster.
+    #[error("products in {} are no faster here than in f32", .0.name())]
+    Precision(Precision),
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),

@@ -2,11 +2,16 @@
 
 use crate::attribution::{AttributionError, Cancel, Differentiable, Features};
 use crate::grading::Output;
-use crate::nn::{Along, At, Executor, Gradients, Line, NnError};
+use crate::nn::{Along, At, Executor, Gradients, Line, NnError, Precision};
 
-/// The relative L2 distance that computing in f32, as every device does, moves a map by, at most: `tests/precision.rs` measures it on
-/// the shipped weights.
-pub const PRECISION: f64 = 0.001;
+/// The relative L2 distance that computing in this precision moves a map by, at most: `tests/precision.rs` measures it on the
+/// shipped weights.
+pub fn precision_moves(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 0.001,
+        Precision::Bf16 => 0.2,
+    }
+}
 
 /// One network's [`Output`] as something [`Differentiable`].
 pub struct Explained {
@@ -48,7 +53,7 @@ impl Differentiable for Explained {
     }
 
     fn precision(&self) -> f64 {
-        PRECISION
+        precision_moves(self.executor.precision())
     }
 
     fn values(&mut self, inputs: &[f32]) -> Result<Vec<f64>, AttributionError> {

@@ -35,7 +35,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 pub use batch::{Graded, grade_all};
 pub use explain::{Explanation, explain};
-pub use explained::{Explained, PRECISION};
+pub use explained::{Explained, precision_moves};
 pub use files::{Files, FilesError};
 pub use messages::{Case, CaseId, Event, Map, MapRequest, NetworkState, Progress, View};
 pub use networks::Networks;

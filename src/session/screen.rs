@@ -139,7 +139,7 @@ impl<'a> Screen<'a> {
             attribution: Arc::new(attribution),
             mask: Arc::clone(&mask),
             pixel_map: prepared.input.map,
-            precision: model.precision(),
+            precision: model.precision().name(),
             finished,
         };
         let mut hear = |update: Update| match update {

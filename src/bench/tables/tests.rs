@@ -7,6 +7,7 @@ use crate::bench::maps::Case;
 use crate::bench::other::Choice;
 use crate::bench::throughput::GradingRow;
 use crate::grading::{Grade, Target};
+use crate::nn::Precision;
 use crate::nn::cpu::peak::Peak;
 
 fn machine() -> Machine {
@@ -78,7 +79,12 @@ fn report() -> Report {
         quick: false,
         runs: 3,
         reference_steps: 2048,
-        peaks: vec![Peak { threads: 2, instructions: "AVX2 + FMA".to_owned(), gflops: 200.0 }],
+        peaks: vec![Peak {
+            threads: 2,
+            precision: Precision::F32,
+            instructions: "AVX2 + FMA".to_owned(),
+            gflops: 200.0,
+        }],
         speed: vec![
             SpeedRow { precision: Precision::Bf16, ours: Vec::new(), spent: None, ..speed.clone() },
             SpeedRow { threads: 1, ours: vec![7.2], other: Vec::new(), spent: None, ..speed.clone() },
@@ -124,7 +130,7 @@ fn every_table_is_well_formed() {
 #[test]
 fn a_pass_has_its_rate_its_share_of_the_peak_and_the_ratios_of_pairs() {
     let text = tables(&report());
-    let row = |threads: &str| row(&text, &["input gradient", "| f32 |", &format!("| 8 | {threads} |")]);
+    let row = |threads: &str| row(&text, &["input gradient", "| f32 |", &format!("| 8 | {threads} | "), "GiB"]);
     assert_eq!(row("1")[8], "-");
     let row = row("2");
     // 8 images in 4 s, 50 GFLOP each; pairs 2, 3 and 1.
@@ -136,11 +142,11 @@ fn a_pass_has_its_rate_its_share_of_the_peak_and_the_ratios_of_pairs() {
 #[test]
 fn the_time_of_a_pass_is_shared_among_kinds_of_steps() {
     let row = row(&tables(&report()), &["input gradient", "87.5 %"]);
-    assert_eq!(row[2..], ["8", "2", "87.5 %", "6.2 %", "0.0 %", "6.2 %"]);
+    assert_eq!(row[2..], ["f32", "8", "2", "87.5 %", "6.2 %", "0.0 %", "6.2 %"]);
 }
 
 #[test]
-fn bf16_is_shown_and_never_compared() {
+fn what_only_the_other_computes_is_shown_and_compared_with_nothing() {
     let row = row(&tables(&report()), &["input gradient", "bf16"]);
     assert_eq!(row[5..12], ["-", "-", "-", "-", "1000", "eager, contiguous", "-"]);
 }
@@ -175,7 +181,7 @@ fn the_reader_learns_what_ran_where_and_what_did_not() {
         "AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB",
         "Full run of DiaRet 0.1.0 beside PyTorch 2",
         "7.5 (others used it: under load)",
-        "200 GFLOP/s with 2 threads (AVX2 + FMA)",
+        "200 GFLOP/s with 2 threads (AVX2 + FMA, f32)",
         "eager, channels-last: 9.000; eager, contiguous: 8.000",
         "- compiled: no compiler",
     ] {

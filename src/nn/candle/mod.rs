@@ -62,10 +62,6 @@ impl Model for CandleModel {
         &self.weights_hash
     }
 
-    fn precision(&self) -> &'static str {
-        "f32"
-    }
-
     fn rows_at_once(&self) -> usize {
         if self.program.card.is_some() { ROWS_ON_A_CARD } else { ROWS }
     }

@@ -16,7 +16,7 @@ use super::parallel::{Spares, Threads};
 use crate::nn::clock::Work;
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
-use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Secants};
+use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Precision, Secants};
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
@@ -114,6 +114,10 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
 
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn precision(&self) -> Precision {
+        self.program.precision()
     }
 
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError> {

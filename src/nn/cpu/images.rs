@@ -24,7 +24,7 @@ use crate::nn::graph::Affine;
 use crate::nn::plan::{Convolution, Operation, Plan, Step};
 use crate::nn::real::Real;
 use crate::nn::steps::StepId;
-use crate::nn::{Interrupt, NnError};
+use crate::nn::{Interrupt, NnError, Precision};
 
 /// A plan with its layout and its convolutions, ready to run: what executors share.
 #[derive(Debug)]
@@ -55,6 +55,11 @@ impl<T: Real> Program<T> {
         let forward = plan.steps.par_iter_mut().map(forward).collect();
         memory::give_back();
         Ok(Self { plan, layout, set, forward, gradients: Mutex::default(), clock: Arc::default() })
+    }
+
+    /// What its products are computed in, at least.
+    pub fn precision(&self) -> Precision {
+        self.set.precision()
     }
 
     /// Kernels turned for gradients, by all threads if that was not done before.

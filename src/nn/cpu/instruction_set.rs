@@ -9,10 +9,10 @@ use super::norm::Loops;
 use super::peak;
 use super::turned::Turned;
 use super::{packed, portable};
-use crate::nn::NnError;
 use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
 use crate::nn::real::Real;
+use crate::nn::{NnError, Precision};
 
 /// The environment variable that forces a choice, for tests and bug reports.
 pub const VARIABLE: &str = "DIARET_ISA";
@@ -28,12 +28,18 @@ pub enum InstructionSet {
     /// The same kernels in 512-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same, with products in bf16 but for those by a transform: for training.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// The same kernels in 128-bit vectors of 64-bit ARM.
     #[cfg(target_arch = "aarch64")]
     Neon,
     /// The same kernels in sixteen lanes without instructions of their own: what AVX-512 does, on any processor.
     #[cfg(test)]
     Lanes,
+    /// What AVX-512 does in bf16.
+    #[cfg(test)]
+    LanesBf16,
 }
 
 impl InstructionSet {
@@ -42,18 +48,23 @@ impl InstructionSet {
         Self::Portable,
         #[cfg(test)]
         Self::Lanes,
+        #[cfg(test)]
+        Self::LanesBf16,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
         #[cfg(target_arch = "x86_64")]
         Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Bf16,
         #[cfg(target_arch = "aarch64")]
         Self::Neon,
     ];
 
-    /// Those that this processor has instructions for: whole networks take long in [`Self::Lanes`].
+    /// Those in f32 that this processor has instructions for: whole networks take long in [`Self::Lanes`].
     #[cfg(test)]
     pub fn quick() -> impl Iterator<Item = &'static Self> {
-        Self::ALL.iter().filter(|set| set.is_here() && **set != Self::Lanes)
+        let may = |set: &Self| set.is_here() && *set != Self::Lanes && set.precision() == Precision::F32;
+        Self::ALL.iter().filter(move |set| may(set))
     }
 
     /// As in `DIARET_ISA`.
@@ -64,10 +75,14 @@ impl InstructionSet {
             Self::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => "avx512-bf16",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "neon",
             #[cfg(test)]
             Self::Lanes => "lanes",
+            #[cfg(test)]
+            Self::LanesBf16 => "lanes-bf16",
         }
     }
 
@@ -79,10 +94,25 @@ impl InstructionSet {
             Self::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => "AVX-512 in bf16",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "NEON",
             #[cfg(test)]
             Self::Lanes => "sixteen lanes",
+            #[cfg(test)]
+            Self::LanesBf16 => "sixteen lanes in bf16",
+        }
+    }
+
+    /// What products are computed in that go by no transform.
+    pub fn precision(self) -> Precision {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Precision::Bf16,
+            #[cfg(test)]
+            Self::LanesBf16 => Precision::Bf16,
+            _ => Precision::F32,
         }
     }
 
@@ -94,10 +124,12 @@ impl InstructionSet {
             Self::Avx2 => packed::Avx2::new().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => packed::Avx512::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => packed::Avx512::bf16().is_some(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => packed::Neon::new().is_some(),
             #[cfg(test)]
-            Self::Lanes => true,
+            Self::Lanes | Self::LanesBf16 => true,
         }
     }
 
@@ -143,9 +175,28 @@ impl InstructionSet {
         packed.and_then(same::<_, Box<dyn Loops<T>>>).unwrap_or_else(|| Box::new(portable::AnyChannels))
     }
 
+    /// The one to compute with in this precision: what [`Self::chosen`] says for f32. `None` for bf16 where it is no faster.
+    pub fn of(precision: Precision) -> Result<Option<Self>, NnError> {
+        static BF16: OnceLock<Option<InstructionSet>> = OnceLock::new();
+        match precision {
+            Precision::F32 => Self::chosen().map(Some),
+            Precision::Bf16 => Ok(*BF16.get_or_init(Self::best_in_bf16)),
+        }
+    }
+
+    /// Intel's servers of 2023 do products of bf16 at half the rate of those in f32, AMD's at twice.
+    fn best_in_bf16() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Self::Avx512Bf16.is_here() && peak::is_bf16_faster() {
+            return Some(Self::Avx512Bf16);
+        }
+        None
+    }
+
     /// The widest vectors, if they are faster: where 512 bits are computed in halves, 256-bit loops are as good or better.
     fn best() -> Self {
-        let widest = Self::ALL.iter().copied().rev().find(|set| set.is_here()).unwrap_or(Self::Portable);
+        let exact = Self::ALL.iter().copied().rev().filter(|set| set.precision() == Precision::F32);
+        let widest = exact.into_iter().find(|set| set.is_here()).unwrap_or(Self::Portable);
         #[cfg(target_arch = "x86_64")]
         if widest == Self::Avx512 && !peak::is_512_faster() {
             return Self::Avx2;
@@ -187,6 +238,13 @@ mod tests {
         let error = InstructionSet::named("avx3").unwrap_err();
         assert!(error.contains(VARIABLE) && error.contains("\"avx3\"") && error.contains(": portable"), "{error}");
         assert!(InstructionSet::best().is_here());
+    }
+
+    #[test]
+    fn bf16_is_chosen_by_those_who_ask_for_it_and_by_no_one_else() {
+        assert_eq!(InstructionSet::best().precision(), Precision::F32);
+        let set = InstructionSet::of(Precision::Bf16).unwrap();
+        assert!(set.is_none_or(|set| set.is_here() && set.precision() == Precision::Bf16));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use instruction_set::InstructionSet;
 
 use super::clock::Clock;
 use super::plan::Plan;
-use super::{Executor, Model, Network, NnError};
+use super::{Executor, Model, Network, NnError, Precision};
 
 /// A network with weights on the processor.
 #[derive(Debug)]
@@ -56,13 +56,16 @@ pub struct CpuModel {
 }
 
 impl CpuModel {
-    /// `weights_hash` is the SHA-256 of the weights in the manifest.
-    pub fn new(network: Network, plan: Arc<Plan<f32>>, weights_hash: String) -> Result<Self, NnError> {
-        Ok(Self {
-            network,
-            program: Arc::new(Program::new(Arc::unwrap_or_clone(plan), InstructionSet::chosen()?)?),
-            weights_hash,
-        })
+    /// `weights_hash` is the SHA-256 of the weights in the manifest. An error says where `precision` is no faster than f32.
+    pub fn new(
+        network: Network,
+        plan: Arc<Plan<f32>>,
+        weights_hash: String,
+        precision: Precision,
+    ) -> Result<Self, NnError> {
+        let set = InstructionSet::of(precision)?.ok_or(NnError::Precision(precision))?;
+        let program = Arc::new(Program::new(Arc::unwrap_or_clone(plan), set)?);
+        Ok(Self { network, program, weights_hash })
     }
 }
 
@@ -75,8 +78,8 @@ impl Model for CpuModel {
         &self.weights_hash
     }
 
-    fn precision(&self) -> &'static str {
-        "f32"
+    fn precision(&self) -> Precision {
+        self.program.precision()
     }
 
     fn rows_at_once(&self) -> usize {

@@ -1,5 +1,5 @@
-//! A number of threads comes in; how many products and sums a second the processor does at best goes out: the yardstick
-//! that kernels are held against.
+//! A number of threads and a precision come in; how many products and sums a second the processor does at best goes out: the
+//! yardstick that kernels are held against.
 //!
 //! Each thread runs independent chains of fused multiply-adds, `x = x * a + b`, that stay in registers and are enough to
 //! hide the instruction's latency (4 or 5 cycles, two a cycle). No memory, no packing, no borders: no kernel can be faster,
@@ -12,8 +12,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// Chains a thread runs at once.
-const CHAINS: usize = 12;
+use crate::nn::Precision;
+
+/// Chains a thread runs at once: with factor and summand they fill 16 registers, or 32.
+const CHAINS: [usize; 2] = [12, 24];
 /// Steps of every chain in one try: a few milliseconds.
 const STEPS: usize = 400_000;
 /// How often it is tried.
@@ -27,6 +29,9 @@ const SUMMAND: f32 = 0.25;
 pub struct Peak {
     /// Threads that ran at once.
     pub threads: usize,
+    /// What products were computed in.
+    #[serde(default)]
+    pub precision: Precision,
     /// The instructions that gave it.
     pub instructions: String,
     /// Billions of products and sums a second, both counted.
@@ -36,7 +41,9 @@ pub struct Peak {
 /// One kind of instruction.
 struct Kind {
     name: &'static str,
-    lanes: usize,
+    precision: Precision,
+    /// Products of a step of all chains.
+    products: usize,
     /// So many steps of every chain.
     run: fn(usize),
 }
@@ -44,32 +51,42 @@ struct Kind {
 /// Whether 512-bit vectors do at least a fifth more than 256-bit ones, where the processor has both; takes a few milliseconds.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn is_512_faster() -> bool {
+    is_faster("AVX-512", "AVX2 + FMA")
+}
+
+/// Whether products of bf16 are at least a fifth more than those of f32 at best; likewise.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn is_bf16_faster() -> bool {
+    is_faster("AVX-512 BF16", "AVX-512") && is_faster("AVX-512 BF16", "AVX2 + FMA")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_faster(one: &str, other: &str) -> bool {
     const STEPS: usize = 20_000;
     const TRIES: usize = 20;
-    let time = |kind: &Kind| {
+    let kinds = kinds();
+    let seconds_of_a_product = |name: &str| {
+        let kind = kinds.iter().find(|kind| kind.name == name)?;
         let seconds = |_| {
             let begun = Instant::now();
             (kind.run)(STEPS);
             begun.elapsed().as_secs_f64()
         };
-        (0..TRIES).map(seconds).fold(f64::INFINITY, f64::min) / kind.lanes as f64
+        Some((0..TRIES).map(seconds).fold(f64::INFINITY, f64::min) / kind.products as f64)
     };
-    match kinds().as_slice() {
-        [half, whole] => time(half) > 1.2 * time(whole),
-        _ => false,
-    }
+    let [one, other] = [one, other].map(seconds_of_a_product);
+    one.zip(other).is_some_and(|(one, other)| other > 1.2 * one)
 }
 
-/// The peak of `threads` threads, by the fastest instructions that this processor has.
-pub fn peak(threads: usize) -> Peak {
+/// The peak of `threads` threads in this precision, by the fastest instructions that the processor has for it, if it has some.
+pub fn peak(threads: usize, precision: Precision) -> Option<Peak> {
     let threads = threads.max(1);
-    let rates = kinds().into_iter().map(|kind| {
+    let rates = kinds().into_iter().filter(|kind| kind.precision == precision).map(|kind| {
         let best = seconds(threads, kind.run);
-        let operations = (2 * kind.lanes * CHAINS * STEPS * threads) as f64;
-        Peak { threads, instructions: kind.name.to_owned(), gflops: operations / best / 1e9 }
+        let operations = (2 * kind.products * STEPS * threads) as f64;
+        Peak { threads, precision, instructions: kind.name.to_owned(), gflops: operations / best / 1e9 }
     });
-    let none = Peak { threads, instructions: "none".to_owned(), gflops: 0.0 };
-    rates.fold(none, |best, rate| if rate.gflops > best.gflops { rate } else { best })
+    rates.max_by(|one, other| one.gflops.total_cmp(&other.gflops))
 }
 
 /// The shortest time from the moment at which all threads stand ready until the last is done.
@@ -108,25 +125,34 @@ fn kinds() -> Vec<Kind> {
     #[cfg(target_arch = "x86_64")]
     {
         let mut kinds = Vec::new();
+        let (single, pairs) = (Precision::F32, Precision::Bf16);
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             // SAFETY: the processor has AVX2 and FMA.
-            kinds.push(Kind { name: "AVX2 + FMA", lanes: 8, run: |steps| unsafe { x86::avx2(steps) } });
+            let run = |steps| unsafe { x86::avx2(steps) };
+            kinds.push(Kind { name: "AVX2 + FMA", precision: single, products: 8 * CHAINS[0], run });
         }
         if std::arch::is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has AVX-512.
-            kinds.push(Kind { name: "AVX-512", lanes: 16, run: |steps| unsafe { x86::avx512(steps) } });
+            let run = |steps| unsafe { x86::avx512(steps) };
+            kinds.push(Kind { name: "AVX-512", precision: single, products: 16 * CHAINS[1], run });
+        }
+        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bf16") {
+            // SAFETY: the processor has AVX-512 and its products of bf16.
+            let run = |steps| unsafe { x86::avx512_bf16(steps) };
+            kinds.push(Kind { name: "AVX-512 BF16", precision: pairs, products: 32 * CHAINS[1], run });
         }
         if !kinds.is_empty() {
             return kinds;
         }
     }
-    vec![Kind { name: if cfg!(target_arch = "aarch64") { "NEON" } else { "portable" }, lanes: 4, run: portable }]
+    let name = if cfg!(target_arch = "aarch64") { "NEON" } else { "portable" };
+    vec![Kind { name, precision: Precision::F32, products: 4 * CHAINS[0], run: portable }]
 }
 
 /// Four lanes that every compiler turns into a vector; fused where the target always has it.
 fn portable(steps: usize) {
     let (factor, summand) = (black_box([FACTOR; 4]), black_box([SUMMAND; 4]));
-    let mut chains = [[0.0f32; 4]; CHAINS];
+    let mut chains = [[0.0f32; 4]; CHAINS[0]];
     for _ in 0..steps {
         for chain in &mut chains {
             for lane in 0..4 {
@@ -143,15 +169,18 @@ fn portable(steps: usize) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
+    use std::arch::x86_64::{
+        __m512, __m512bh, _mm256_fmadd_ps, _mm256_set1_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_set1_ps,
+    };
     use std::hint::black_box;
+    use std::mem::transmute;
 
     use super::{CHAINS, FACTOR, SUMMAND};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn avx2(steps: usize) {
         let (factor, summand) = (_mm256_set1_ps(black_box(FACTOR)), _mm256_set1_ps(black_box(SUMMAND)));
-        let mut chains = [_mm256_set1_ps(0.0); CHAINS];
+        let mut chains = [_mm256_set1_ps(0.0); CHAINS[0]];
         for _ in 0..steps {
             for chain in &mut chains {
                 *chain = _mm256_fmadd_ps(*chain, factor, summand);
@@ -163,10 +192,25 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     pub(super) fn avx512(steps: usize) {
         let (factor, summand) = (_mm512_set1_ps(black_box(FACTOR)), _mm512_set1_ps(black_box(SUMMAND)));
-        let mut chains = [_mm512_set1_ps(0.0); CHAINS];
+        let mut chains = [_mm512_set1_ps(0.0); CHAINS[1]];
         for _ in 0..steps {
             for chain in &mut chains {
                 *chain = _mm512_fmadd_ps(*chain, factor, summand);
+            }
+        }
+        black_box(chains);
+    }
+
+    /// Products of noughts, for sums would grow.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn avx512_bf16(steps: usize) {
+        let pairs = black_box(_mm512_set1_ps(0.0));
+        // SAFETY: both are 64 bytes, and any are pairs of bf16.
+        let pairs = unsafe { transmute::<__m512, __m512bh>(pairs) };
+        let mut chains = [_mm512_set1_ps(0.0); CHAINS[1]];
+        for _ in 0..steps {
+            for chain in &mut chains {
+                *chain = _mm512_dpbf16_ps(*chain, pairs, pairs);
             }
         }
         black_box(chains);
@@ -216,7 +260,7 @@ mod tests {
 
     #[test]
     fn nothing_is_faster_than_the_peak() {
-        let (peak, product) = (peak(1), product_rate());
+        let (peak, product) = (peak(1, Precision::F32).unwrap(), product_rate());
         assert!(peak.gflops >= 0.95 * product, "{peak:?} below a matrix product's {product:.1}");
         assert!(peak.gflops < 1000.0, "{peak:?}: no core does that, the chains were optimised away");
     }

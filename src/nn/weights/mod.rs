@@ -29,7 +29,7 @@ use super::candle::CandleModel;
 use super::cpu::CpuModel;
 use super::graph::Graph;
 use super::plan::Plan;
-use super::{Device, Model, Network, NnError, SIDE};
+use super::{Device, Model, Network, NnError, Precision, SIDE};
 
 /// What is wrong with weights. Messages name the file, the tensor and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +181,16 @@ pub enum WeightsError {
 
 /// Loads a network from the folder of the manifest, checking hashes and shapes.
 pub fn load(folder: &Path, network: Network, device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
+    load_in(folder, network, device, Precision::F32)
+}
+
+/// The same with products computed in `precision`; an error where the device has no such that are faster.
+pub fn load_in(
+    folder: &Path,
+    network: Network,
+    device: &Device,
+    precision: Precision,
+) -> Result<Arc<dyn Model>, WeightsError> {
     let manifest = Manifest::read(folder)?;
     let Some(entry) = manifest.networks.get(&network) else {
         return Err(WeightsError::NoWeights { network, manifest: folder.join(MANIFEST) });
@@ -198,14 +208,11 @@ pub fn load(folder: &Path, network: Network, device: &Device) -> Result<Arc<dyn 
     // The plan asks for each parameter once: none need lie there twice.
     let tensors = RefCell::new(reading.finish()?);
     let plan = Plan::new(&graph, &|name| tensors.borrow_mut().remove(name).map(|tensor| tensor.values))?;
-    model(network, plan, entry.hash(), device)
-}
-
-/// The plan on the device: own kernels on the CPU, candle on a card.
-fn model(network: Network, plan: Plan<f32>, hash: String, device: &Device) -> Result<Arc<dyn Model>, WeightsError> {
-    Ok(match &device.candle {
-        None => Arc::new(CpuModel::new(network, Arc::new(plan), hash)?),
-        Some(card) => Arc::new(CandleModel::new(network, &plan, card, hash)?),
+    // Own kernels on the CPU, candle on a card.
+    Ok(match (&device.candle, precision) {
+        (None, _) => Arc::new(CpuModel::new(network, Arc::new(plan), entry.hash(), precision)?),
+        (Some(card), Precision::F32) => Arc::new(CandleModel::new(network, &plan, card, entry.hash())?),
+        (Some(_), Precision::Bf16) => return Err(NnError::Precision(precision).into()),
     })
 }
 

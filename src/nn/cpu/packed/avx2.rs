@@ -12,10 +12,11 @@ use std::ops::RangeInclusive;
 
 use super::norm::{Pass, run};
 use super::outer::{Outer, accumulate};
+use super::pairs::PairLoops;
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
-use super::vector::{Engine, Vector, engine, vector_functions};
+use super::vector::{Engine, OfNumbers, Vector, by_rows, engine, vector_functions};
 
 /// Eight f32.
 #[derive(Clone, Copy)]

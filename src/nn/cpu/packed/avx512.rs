@@ -1,21 +1,25 @@
 //! 512-bit vectors: Intel's servers since 2017, AMD since Zen 4 (which computes them in halves: `peak::is_512_faster`).
 
 use std::arch::x86_64::{
-    __m512, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128, _mm512_abs_ps, _mm512_add_ps,
-    _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
-    _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256bh, __m256i, __m512, __m512bh, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128,
+    _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
+    _mm512_div_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_sub_ps,
 };
+use std::mem::transmute;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
-use super::check::agrees;
+use super::check::{agrees, agrees_in_pairs};
 use super::norm::{Pass, run};
 use super::outer::{Outer, accumulate};
+use super::pairs::{PairLoops, pair_loops};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
-use super::vector::{Engine, Vector, engine, vector_functions};
+use super::vector::{Engine, OfNumbers, OfPairs, Paired, Vector, by_rows, engine, vector_functions};
 
 /// Sixteen f32.
 #[derive(Clone, Copy)]
@@ -52,13 +56,33 @@ impl Vector for Sixteen {
     }
 }
 
+impl Paired for Sixteen {
+    vector_functions! {
+        dot(self: Self, factor: Self, summand: Self) -> Self {
+            let [one, other] = [self.0, factor.0].map(|pairs| transmute::<__m512, __m512bh>(pairs));
+            Self(_mm512_dpbf16_ps(summand.0, one, other))
+        }
+        couple(first: Self, second: Self) -> Self {
+            let [first, second] = [first, second].map(|numbers| {
+                _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(numbers.0)))
+            });
+            Self(_mm512_castsi512_ps(_mm512_or_si512(first, _mm512_slli_epi32::<16>(second))))
+        }
+        narrow(self: Self, to: *mut f32) -> () {
+            _mm256_storeu_si256(to.cast(), transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(self.0)));
+        }
+    }
+}
+
 /// AVX-512's foundation.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub struct Avx512 {
+    pairs: Option<&'static PairLoops>,
+}
 
 impl Avx512 {
-    /// `None` where the processor does not have it, or where an instruction gives other numbers than plain arithmetic: this was
-    /// written without such a processor, and is not taken on trust.
+    /// Products in f32. `None` where the processor does not have it, or where an instruction gives other numbers than plain
+    /// arithmetic.
     pub fn new() -> Option<Self> {
         #[target_feature(enable = "avx512f")]
         unsafe fn check() -> bool {
@@ -68,9 +92,25 @@ impl Avx512 {
         static HERE: OnceLock<bool> = OnceLock::new();
         let here = || std::arch::is_x86_feature_detected!("avx512f");
         // SAFETY: asked for only where it is there.
-        HERE.get_or_init(|| here() && unsafe { check() }).then_some(Self(()))
+        HERE.get_or_init(|| here() && unsafe { check() }).then_some(Self { pairs: None })
+    }
+
+    /// Products in bf16, but for those by a transform, likewise.
+    pub fn bf16() -> Option<Self> {
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        unsafe fn check() -> bool {
+            // SAFETY: the caller's promise.
+            unsafe { agrees_in_pairs::<Sixteen>() }
+        }
+        static HERE: OnceLock<bool> = OnceLock::new();
+        static PAIRS: PairLoops =
+            pair_loops!(#[target_feature(enable = "avx512f,avx512bf16")] Sixteen, [6, 7, 8, 9, 10, 11; 12], 2);
+        let here = || std::arch::is_x86_feature_detected!("avx512bf16");
+        // SAFETY: as above.
+        let here = Self::new().is_some() && *HERE.get_or_init(|| here() && unsafe { check() });
+        here.then_some(Self { pairs: Some(&PAIRS) })
     }
 }
 
 // 24 sums, 2 vectors of the panel and a pixel: 27 of 32 registers.
-engine!(#[target_feature(enable = "avx512f")] Avx512, Sixteen, [6, 7, 8, 9, 10, 11; 12], 2);
+engine!(#[target_feature(enable = "avx512f")] Avx512, Sixteen, [6, 7, 8, 9, 10, 11; 12], 2, pairs);

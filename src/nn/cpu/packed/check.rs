@@ -1,6 +1,7 @@
 //! The functions of a vector come in; whether they do what plain arithmetic does goes out.
 
-use super::vector::Vector;
+use super::pairs::{apart, pair};
+use super::vector::{Paired, Vector};
 
 /// Numbers of a vector at most.
 const MOST: usize = 16;
@@ -44,6 +45,38 @@ pub unsafe fn agrees<V: Vector>() -> bool {
             && is(one.keep(some), &|lane| if some >> lane & 1 == 1 { a[lane] } else { 0.0 })
             && (0..lanes).all(|lane| slopes[lane].abs_diff(slope(a[lane], b[lane])) <= 1)
             && is(one.weigh(weights.as_ptr()), &|lane| a[lane] * f32::from(weights[lane]) / 255.0)
+    }
+}
+
+/// The same of the functions over pairs.
+///
+/// # Safety
+/// As [`agrees`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+pub unsafe fn agrees_in_pairs<V: Paired>() -> bool {
+    let lanes = V::LANES;
+    // Some lie between two bf16, and one of each kind exactly in the middle.
+    let numbers = |seed: usize| -> [f32; MOST] {
+        std::array::from_fn(|lane| if lane == 3 { 1.0 + 1.0 / 256.0 } else { SOME[(lane + seed) % MOST] * 1.003 })
+    };
+    let (a, b) = (numbers(0), numbers(1));
+    // SAFETY: all pointers lead to `MOST` numbers.
+    unsafe {
+        let [one, other] = [a, b].map(|values| V::load(values.as_ptr()));
+        let [mut coupled, mut narrowed, mut sums] = [[f32::NAN; MOST]; 3];
+        V::couple(one, other).store(coupled.as_mut_ptr());
+        one.narrow(narrowed.as_mut_ptr());
+        V::couple(one, other).dot(V::couple(other, other), V::splat(0.5)).store(sums.as_mut_ptr());
+        let is = |found: f32, numbers: [f32; 2]| found.to_bits() == pair(numbers).to_bits();
+        let sum = |lane: usize| {
+            let [[a, b], [c, d]] = [[a[lane], b[lane]], [b[lane]; 2]].map(|numbers| apart(pair(numbers)));
+            let [first, second] = [a * c, b * d];
+            (first + second + 0.5, first.abs() + second.abs() + 0.5)
+        };
+        (0..lanes).all(|lane| is(coupled[lane], [a[lane], b[lane]]))
+            && (0..lanes / 2).all(|place| is(narrowed[place], [a[2 * place], a[2 * place + 1]]))
+            && (0..lanes).all(|lane| (sums[lane] - sum(lane).0).abs() <= 1e-6 * sum(lane).1)
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::direct::Direct;
 use super::image::{Fused, Kept, Output, View};
+use super::pairs::pairs;
 use super::scheme::Scheme;
 use super::vector::Engine;
 use super::winograd::Winograd;
@@ -30,7 +31,8 @@ impl<E: Engine> Product<E> {
     fn new(engine: E, (kernel, stride): ([usize; 2], usize), matrix: &[f32], bias: &[f32], grid: [usize; 2]) -> Self {
         let taps = kernel[0] * kernel[1];
         let channels = matrix.len() / (taps * bias.len());
-        match Scheme::of(kernel, grid, [channels, bias.len()]).filter(|_| stride == 1) {
+        let faster = |scheme: &Scheme| pairs(engine, channels).is_none() || scheme.is_faster_than_bf16(grid);
+        match Scheme::of(kernel, grid, [channels, bias.len()]).filter(|scheme| stride == 1 && faster(scheme)) {
             Some(scheme) => Self::Winograd(Winograd::new(engine, scheme, matrix, bias)),
             None => Self::Direct(Direct::new(engine, matrix, taps, bias)),
         }

@@ -2,12 +2,14 @@
 //! lies in the image ("indirect convolution", Dukhan, arXiv 1907.02129), and writes where the result belongs.
 //!
 //! A task is some pixels by some panels. For its pixels the beginning of every tap is looked up once; then, block of the
-//! depth by block, each panel stays in the first-level cache while all pixels of the task pass by it.
+//! depth by block, each panel stays in the first-level cache while all pixels of the task pass by it. Where products are of
+//! bf16, panels are packed in pairs of channels, and what the task's taps see is narrowed once for all panels.
 
 use std::ops::Range;
 
 use super::Workspace;
 use super::image::{Bias, Fused, Output, View};
+use super::pairs::{PairLoops, apart, pairs};
 use super::panels::Panels;
 use super::product::{BORDER, Run, Strip, rows};
 use super::vector::Engine;
@@ -21,8 +23,11 @@ const PIXELS: usize = 96;
 #[derive(Debug)]
 pub struct Direct<E> {
     engine: E,
+    /// Where products are of bf16: then a word of panels, runs and zeros is a pair.
+    pairs: Option<&'static PairLoops>,
     panels: Panels,
     taps: usize,
+    channels: usize,
     /// Where each block of the depth lies in the image.
     runs: Vec<(Range<usize>, Vec<Run>)>,
     pub bias: Bias,
@@ -33,26 +38,43 @@ pub struct Direct<E> {
 impl<E: Engine> Direct<E> {
     /// `matrix` is `[taps, channels, columns]`, `bias` `[columns]`.
     pub fn new(engine: E, matrix: &[f32], taps: usize, bias: &[f32]) -> Self {
-        let panels = Panels::new(matrix, bias.len(), E::COLUMNS);
-        let channels = panels.depth / taps;
-        assert_eq!(panels.depth, channels * taps, "every tap has as many channels");
-        let runs = panels.blocks().map(|block| (block.clone(), runs(block, channels))).collect();
-        Self { engine, panels, taps, runs, bias: Bias::new(bias, E::COLUMNS), zeros: vec![0.0; channels] }
+        let depth = matrix.len() / bias.len();
+        let channels = depth / taps;
+        assert_eq!(matrix.len(), channels * taps * bias.len(), "every tap has as many channels");
+        let pairs = pairs(engine, channels);
+        let together = if pairs.is_some() { 2 } else { 1 };
+        let panels = Panels::zeros(depth / together, bias.len(), E::COLUMNS);
+        let runs = panels.blocks().map(|block| (block.clone(), runs(block, channels / together))).collect();
+        let (bias, zeros) = (Bias::new(bias, E::COLUMNS), vec![0.0; channels / together]);
+        let mut direct = Self { engine, pairs, panels, taps, channels, runs, bias, zeros };
+        direct.update(matrix);
+        direct
     }
 
-    /// The matrix again.
+    /// The matrix again, as it is multiplied.
     pub fn matrix(&self) -> Vec<f32> {
-        self.panels.unpack()
+        let matrix = self.panels.unpack();
+        if self.pairs.is_none() {
+            return matrix;
+        }
+        let rows = matrix.chunks_exact(self.panels.columns);
+        rows.flat_map(|row| [0, 1].map(|half| row.iter().map(move |&pair| apart(pair)[half]))).flatten().collect()
     }
 
     /// Takes another matrix of the same shape.
     pub fn update(&mut self, matrix: &[f32]) {
-        self.panels.fill(matrix);
+        let Some(loops) = self.pairs else { return self.panels.fill(matrix) };
+        assert_eq!(matrix.len(), 2 * self.panels.depth * self.panels.columns, "a matrix of another shape");
+        let mut pairs = vec![0.0; self.panels.columns];
+        for (row, numbers) in matrix.chunks_exact(2 * self.panels.columns).enumerate() {
+            loops.couple(numbers.split_at(self.panels.columns).into(), &mut pairs);
+            self.panels.fill_row(row, &pairs);
+        }
     }
 
     /// Multiplies the patches of `source`.
     pub fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, (threads, spares): Workers<f32>) {
-        assert!(sweep.kernel[0] * sweep.kernel[1] == self.taps && source.channels == self.zeros.len());
+        assert!(sweep.kernel[0] * sweep.kernel[1] == self.taps && source.channels == self.channels);
         assert_eq!(source.images, output.images);
         source.check();
         output.check(sweep, fused, self.panels.columns);
@@ -74,20 +96,25 @@ impl<E: Engine> Direct<E> {
         output: &Output,
         fused: &Fused,
         (pixels, panels): (Range<usize>, Range<usize>),
-        Workspace { offsets, places, former, .. }: &mut Workspace,
+        Workspace { offsets, places, former, narrowed, .. }: &mut Workspace,
     ) {
         let rows = rows(pixels.len(), &E::ROWS);
         let together = fused.together(source.images);
         look_up((source, together), sweep, pixels.clone(), rows, offsets);
         places.clear();
         places.extend(pixels.map(|pixel| output.place(sweep.place(pixel, together))));
+        let seen = match self.pairs {
+            Some(loops) => narrowed.take_in(loops, source, offsets),
+            None => source.data,
+        };
         for (block, (depth, runs)) in self.runs.iter().enumerate() {
             let ends = [block == 0, block + 1 == self.runs.len()];
             for panel in panels.clone() {
                 let strip = Strip {
                     runs,
                     panel: self.panels.panel(depth, panel).as_ptr(),
-                    source: source.data.as_ptr(),
+                    next: self.panels.panel(depth, panel).as_ptr_range().end,
+                    source: seen.as_ptr(),
                     zeros: self.zeros.as_ptr(),
                     offsets,
                     taps: self.taps,
@@ -96,7 +123,12 @@ impl<E: Engine> Direct<E> {
                     columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former),
                 };
                 // SAFETY: `run` has checked what offsets and places reach; `runs` and `zeros` are those of the panels.
-                unsafe { self.engine.multiply(&strip) };
+                unsafe {
+                    match self.pairs {
+                        Some(loops) => (loops.multiply)(&strip),
+                        None => self.engine.multiply(&strip),
+                    }
+                }
             }
         }
     }

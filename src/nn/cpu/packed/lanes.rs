@@ -4,10 +4,11 @@ use std::ops::RangeInclusive;
 
 use super::norm::{Pass, run};
 use super::outer::{Outer, accumulate};
+use super::pairs::{PairLoops, apart, pair, pair_loops};
 use super::product::{Strip, multiply};
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
-use super::vector::{Engine, Vector, engine, vector_functions};
+use super::vector::{Engine, OfNumbers, OfPairs, Paired, Vector, by_rows, engine, vector_functions};
 
 /// So many f32.
 #[derive(Clone, Copy)]
@@ -52,21 +53,56 @@ impl<const N: usize> Vector for Plain<N> {
     }
 }
 
+impl<const N: usize> Paired for Plain<N> {
+    vector_functions! {
+        dot(self: Self, factor: Self, summand: Self) -> Self {
+            let products = self.with(factor, |a, b| {
+                let [[first, second], [by_first, by_second]] = [apart(a), apart(b)];
+                first * by_first + second * by_second
+            });
+            products.add(summand)
+        }
+        couple(first: Self, second: Self) -> Self { first.with(second, |first, second| pair([first, second])) }
+        narrow(self: Self, to: *mut f32) -> () {
+            for (place, numbers) in self.0.as_chunks().0.iter().enumerate() {
+                *to.add(place) = pair(*numbers);
+            }
+        }
+    }
+}
+
 /// Sixteen lanes without instructions.
 #[derive(Clone, Copy, Debug)]
-pub struct Lanes;
+pub struct Lanes {
+    pairs: Option<&'static PairLoops>,
+}
+
+impl Lanes {
+    /// Products in f32.
+    pub fn new() -> Self {
+        Self { pairs: None }
+    }
+
+    /// Products in bf16, but for those by a transform.
+    pub fn bf16() -> Self {
+        static PAIRS: PairLoops = pair_loops!(Plain<16>, [6, 7, 8, 9, 10, 11; 12], 2);
+        Self { pairs: Some(&PAIRS) }
+    }
+}
 
 // As AVX-512.
-engine!(Lanes, Plain<16>, [6, 7, 8, 9, 10, 11; 12], 2);
+engine!(Lanes, Plain<16>, [6, 7, 8, 9, 10, 11; 12], 2, pairs);
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::agrees;
+    use super::super::check::{agrees, agrees_in_pairs};
     use super::*;
 
     #[test]
     fn it_is_a_vector_and_what_is_none_is_found_out() {
         // SAFETY: it takes no instructions of its own.
         assert!(unsafe { agrees::<Plain<16>>() && agrees::<Plain<4>>() });
+        // SAFETY: as above.
+        assert!(unsafe { agrees_in_pairs::<Plain<16>>() });
     }
 }

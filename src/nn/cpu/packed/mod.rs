@@ -2,7 +2,8 @@
 //!
 //! `vector` says what an instruction set must offer, `avx2`, `avx512` and `neon` are some (`check` tries one, `lanes` stands in for
 //! wide ones in tests); all else is written once and compiled for each:
-//! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product, `winograd` one by
+//! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product (of `pairs` of bf16, which
+//! `narrowed` makes, where that is asked for), `winograd` one by
 //! transforms (`scheme` says which and where, `axis` and `transform` are they); `outer` is the micro-kernel of weight gradients,
 //! `weights` and `winograd_weights` are what stands around it; `norm` is what stands behind products in training; `convolution` a
 //! convolution or its gradient as the rest of the program sees it.
@@ -20,10 +21,12 @@ mod direct;
 mod image;
 #[cfg(test)]
 mod lanes;
+mod narrowed;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod norm;
 mod outer;
+mod pairs;
 mod panels;
 mod product;
 mod scheme;
@@ -41,11 +44,11 @@ pub use avx512::Avx512;
 use convolution::{Packed, PackedGradient};
 #[cfg(test)]
 use lanes::Lanes;
+use narrowed::Narrowed;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 use norm::WholeBlocks;
 use outer::Span;
-use vector::Engine;
 use weights::Weights;
 
 use super::instruction_set::InstructionSet;
@@ -55,34 +58,35 @@ use super::turned::Turned;
 use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
 
+/// The engine of an instruction set to what is made of it; `None` where it has none.
+macro_rules! with_engine {
+    ($set:expr, $make:expr) => {
+        match $set {
+            InstructionSet::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => Avx2::new().and_then($make),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => Avx512::new().and_then($make),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Bf16 => Avx512::bf16().and_then($make),
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => Neon::new().and_then($make),
+            #[cfg(test)]
+            InstructionSet::Lanes => Some(Lanes::new()).and_then($make),
+            #[cfg(test)]
+            InstructionSet::LanesBf16 => Some(Lanes::bf16()).and_then($make),
+        }
+    };
+}
+
 /// A convolution on the kernels of an instruction set, if it has some; best for an output of `size`.
 pub fn forward(set: InstructionSet, convolution: &Convolution<f32>, size: [usize; 2]) -> Option<Box<dyn Forward<f32>>> {
-    match set {
-        InstructionSet::Portable => None,
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => Some(Box::new(Packed::new(Avx2::new()?, convolution, size))),
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => Some(Box::new(Packed::new(Avx512::new()?, convolution, size))),
-        #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => Some(Box::new(Packed::new(Neon::new()?, convolution, size))),
-        #[cfg(test)]
-        InstructionSet::Lanes => Some(Box::new(Packed::new(Lanes, convolution, size))),
-    }
+    with_engine!(set, |engine| Some(Box::new(Packed::new(engine, convolution, size)) as Box<dyn Forward<f32>>))
 }
 
 /// A convolution's gradient by its input, likewise; best for an input of `size`.
 pub fn backward(set: InstructionSet, turned: &Turned<f32>, size: [usize; 2]) -> Option<Box<dyn Backward<f32>>> {
-    match set {
-        InstructionSet::Portable => None,
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => Some(Box::new(PackedGradient::new(Avx2::new()?, turned, size))),
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => Some(Box::new(PackedGradient::new(Avx512::new()?, turned, size))),
-        #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => Some(Box::new(PackedGradient::new(Neon::new()?, turned, size))),
-        #[cfg(test)]
-        InstructionSet::Lanes => Some(Box::new(PackedGradient::new(Lanes, turned, size))),
-    }
+    with_engine!(set, |engine| Some(Box::new(PackedGradient::new(engine, turned, size)) as Box<dyn Backward<f32>>))
 }
 
 /// A convolution's gradient by its kernel, likewise; for so many channels in and out; best for an output of `size`.
@@ -92,35 +96,14 @@ pub fn weights(
     channels: [usize; 2],
     size: [usize; 2],
 ) -> Option<Box<dyn WeightGradient<f32>>> {
-    match set {
-        InstructionSet::Portable => None,
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => Some(Box::new(Weights::new(Avx2::new()?, window, channels, size))),
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => Some(Box::new(Weights::new(Avx512::new()?, window, channels, size))),
-        #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => Some(Box::new(Weights::new(Neon::new()?, window, channels, size))),
-        #[cfg(test)]
-        InstructionSet::Lanes => Some(Box::new(Weights::new(Lanes, window, channels, size))),
-    }
+    with_engine!(set, |engine| {
+        Some(Box::new(Weights::new(engine, window, channels, size)) as Box<dyn WeightGradient<f32>>)
+    })
 }
 
 /// The loops behind products of so many channels, likewise.
 pub fn norm(set: InstructionSet, channels: usize) -> Option<Box<dyn Loops<f32>>> {
-    fn boxed(engine: impl Engine, channels: usize) -> Option<Box<dyn Loops<f32>>> {
-        Some(Box::new(WholeBlocks::new(engine, channels)?))
-    }
-    match set {
-        InstructionSet::Portable => None,
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => boxed(Avx2::new()?, channels),
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => boxed(Avx512::new()?, channels),
-        #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => boxed(Neon::new()?, channels),
-        #[cfg(test)]
-        InstructionSet::Lanes => boxed(Lanes, channels),
-    }
+    with_engine!(set, |engine| Some(Box::new(WholeBlocks::new(engine, channels)?) as Box<dyn Loops<f32>>))
 }
 
 /// A thread's buffers.
@@ -136,9 +119,13 @@ pub struct Workspace {
     products: Aligned,
     /// What a ReLU saw of the image before.
     former: Aligned,
+    /// What taps see, in pairs of bf16.
+    narrowed: Narrowed,
     /// What taps see of some pixels, and the gradients there.
     left: Aligned,
     right: Aligned,
+    /// Some pixels of two images, coupled.
+    coupled: Vec<f32>,
     spans: Vec<Span>,
     /// Sums at Winograd's points.
     sums: Aligned,

@@ -4,7 +4,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "what loops of known length index stays in registers")]
 
-use super::vector::Vector;
+use super::vector::{Products, Vector};
 
 /// Pixels that lie together on the left.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub struct Outer<'a> {
 }
 
 /// Columns of a panel at most.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 
 /// Sums a tile.
 ///
@@ -45,7 +45,7 @@ const MOST: usize = 64;
 /// The instruction set of `V` is there, as are all numbers that spans reach, and nothing else uses the target's.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
-pub unsafe fn accumulate<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Outer) {
+pub unsafe fn accumulate<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize>(tile: &Outer) {
     assert!(tile.rows == ROWS && tile.there[0] <= ROWS && tile.there[1] <= VECTORS * V::LANES);
     // SAFETY: the caller's promise.
     unsafe {
@@ -66,7 +66,7 @@ pub unsafe fn accumulate<V: Vector, const ROWS: usize, const VECTORS: usize>(til
                 for row in 0..ROWS {
                     let channel = V::splat(*left.add(row));
                     for vector in 0..VECTORS {
-                        sums[row][vector] = channel.fma(panel[vector], sums[row][vector]);
+                        sums[row][vector] = P::add(channel, panel[vector], sums[row][vector]);
                     }
                 }
                 left = left.add(tile.left_apart);
@@ -87,18 +87,23 @@ pub unsafe fn accumulate<V: Vector, const ROWS: usize, const VECTORS: usize>(til
     }
 }
 
-/// Writes what is there of a tile that is not whole.
+/// Writes what is there of a tile that is not whole. All sums go to memory first, at places that the compiler knows: were one
+/// taken out at a place that it does not, all would lie in memory while they grow.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
 unsafe fn edge<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: &Outer, sums: &[[V; VECTORS]; ROWS]) {
-    for row in 0..tile.there[0] {
-        let mut whole = [0.0; MOST];
-        // SAFETY: as above; only the columns that are there are touched.
-        unsafe {
-            for vector in 0..VECTORS {
-                sums[row][vector].store(whole.as_mut_ptr().add(vector * V::LANES));
-            }
-            for (column, sum) in whole[..tile.there[1]].iter().enumerate() {
+    let mut whole = [[0.0; MOST]; ROWS];
+    for row in 0..ROWS {
+        for vector in 0..VECTORS {
+            // SAFETY: a panel has no more columns.
+            unsafe { sums[row][vector].store(whole[row].as_mut_ptr().add(vector * V::LANES)) };
+        }
+    }
+    let [rows, columns] = tile.there;
+    for (row, sums) in whole[..rows].iter().enumerate() {
+        for (column, sum) in sums[..columns].iter().enumerate() {
+            // SAFETY: as in `accumulate`; only what is there is touched.
+            unsafe {
                 let to = tile.target.add(row * tile.stride + column);
                 *to = if tile.add { *to + sum } else { *sum };
             }

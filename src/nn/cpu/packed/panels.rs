@@ -29,20 +29,18 @@ impl Panels {
     }
 
     /// Packs a row-major matrix.
-    pub fn new(matrix: &[f32], columns: usize, width: usize) -> Self {
-        assert!(!matrix.is_empty() && matrix.len().is_multiple_of(columns), "a matrix of {columns} columns");
-        let mut panels = Self::zeros(matrix.len() / columns, columns, width);
-        panels.fill(matrix);
-        panels
-    }
-
-    /// Packs another matrix of the same shape.
     pub fn fill(&mut self, matrix: &[f32]) {
         assert_eq!(matrix.len(), self.depth * self.columns, "a matrix of another shape");
         for (row, values) in matrix.chunks_exact(self.columns).enumerate() {
-            for (panel, values) in values.chunks(self.width).enumerate() {
-                self.row_mut(row, panel)[..values.len()].copy_from_slice(values);
-            }
+            self.fill_row(row, values);
+        }
+    }
+
+    /// Packs a row.
+    pub fn fill_row(&mut self, row: usize, values: &[f32]) {
+        assert_eq!(values.len(), self.columns, "a row of another length");
+        for (panel, values) in values.chunks(self.width).enumerate() {
+            self.row_mut(row, panel)[..values.len()].copy_from_slice(values);
         }
     }
 

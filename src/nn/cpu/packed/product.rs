@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::vector::Vector;
+use super::vector::{Products, Vector};
 
 /// An offset that stands for a row of zeros: what a window sees outside the image.
 pub const BORDER: usize = usize::MAX;
@@ -85,6 +85,8 @@ pub struct Strip<'a> {
     pub runs: &'a [Run],
     /// `[rows of the block, columns of a panel]`.
     pub panel: *const f32,
+    /// The panel of the next strip: it is brought near meanwhile.
+    pub next: *const f32,
     pub source: *const f32,
     /// As many as a tap has channels.
     pub zeros: *const f32,
@@ -111,14 +113,14 @@ pub fn rows(pixels: usize, may: &RangeInclusive<usize>) -> usize {
 /// strip's columns of them.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
-pub unsafe fn multiply<V: Vector, const ROWS: usize, const VECTORS: usize>(strip: &Strip) {
+pub unsafe fn multiply<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize>(strip: &Strip) {
     assert!(strip.rows == ROWS && strip.offsets.len() >= strip.places.len().next_multiple_of(ROWS) * strip.taps);
     let whole = strip.columns.count == VECTORS * V::LANES;
     for (tile, places) in strip.places.chunks(ROWS).enumerate() {
         let offsets = strip.offsets[tile * strip.taps * ROWS..].as_ptr();
         // SAFETY: the caller's promise.
         unsafe {
-            let sums = sums::<V, ROWS, VECTORS>(strip, offsets);
+            let sums = sums::<V, P, ROWS, VECTORS>(strip, offsets);
             if whole && places.len() == ROWS {
                 for row in 0..ROWS {
                     finish::<V, VECTORS, false>(&strip.columns, sums[row], places[row], 0);
@@ -135,7 +137,7 @@ pub unsafe fn multiply<V: Vector, const ROWS: usize, const VECTORS: usize>(strip
 /// The sums of one tile.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn sums<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn sums<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize>(
     strip: &Strip,
     offsets: *const usize,
 ) -> [[V; VECTORS]; ROWS] {
@@ -143,6 +145,7 @@ unsafe fn sums<V: Vector, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let mut sums = [[V::zero(); VECTORS]; ROWS];
         let mut panel = strip.panel;
+        let mut next = strip.next;
         for run in strip.runs {
             let mut left = [strip.zeros; ROWS];
             for row in 0..ROWS {
@@ -155,13 +158,17 @@ unsafe fn sums<V: Vector, const ROWS: usize, const VECTORS: usize>(
                 for vector in 0..VECTORS {
                     right[vector] = V::load(panel.add(vector * V::LANES));
                 }
+                for line in 0..VECTORS * V::LANES / LINE {
+                    V::prefetch(next.wrapping_add(line * LINE));
+                }
                 for row in 0..ROWS {
                     let pixel = V::splat(*left[row].add(step));
                     for vector in 0..VECTORS {
-                        sums[row][vector] = pixel.fma(right[vector], sums[row][vector]);
+                        sums[row][vector] = P::add(pixel, right[vector], sums[row][vector]);
                     }
                 }
                 panel = panel.add(VECTORS * V::LANES);
+                next = next.wrapping_add(VECTORS * V::LANES);
             }
         }
         sums
@@ -288,6 +295,8 @@ unsafe fn relu<V: Vector, const VECTORS: usize>(sums: &mut [V; VECTORS]) -> u64 
     bits
 }
 
+/// Numbers of a line of cache.
+const LINE: usize = 16;
 /// Columns of a panel at most.
 const MOST: usize = 64;
 

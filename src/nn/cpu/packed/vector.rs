@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::norm::Pass;
 use super::outer::Outer;
+use super::pairs::PairLoops;
 use super::product::Strip;
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
@@ -43,6 +44,52 @@ pub trait Vector: Copy {
     unsafe fn weigh(self, bytes: *const u8) -> Self;
 }
 
+/// A vector each of whose numbers may be a pair of bf16 instead, the first in its lower half.
+#[allow(clippy::missing_safety_doc, reason = "as above")]
+pub trait Paired: Vector {
+    /// `summand`, and of each pair of `self` and of `factor` both products.
+    unsafe fn dot(self, factor: Self, summand: Self) -> Self;
+    /// Each number of `first` and that of `second` as a pair.
+    unsafe fn couple(first: Self, second: Self) -> Self;
+    /// Writes `LANES / 2` pairs of the numbers that stand side by side.
+    unsafe fn narrow(self, to: *mut f32);
+}
+
+/// How numbers of one vector and of another are multiplied into sums.
+pub trait Products<V> {
+    /// `sums`, and the products of `left` and `right`.
+    ///
+    /// # Safety
+    /// As [`Vector`]'s functions.
+    unsafe fn add(left: V, right: V, sums: V) -> V;
+}
+
+/// Number by number.
+#[derive(Debug)]
+pub struct OfNumbers;
+
+impl<V: Vector> Products<V> for OfNumbers {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "an instruction, not a call")]
+    unsafe fn add(left: V, right: V, sums: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { left.fma(right, sums) }
+    }
+}
+
+/// Pair by pair of bf16.
+#[derive(Debug)]
+pub struct OfPairs;
+
+impl<V: Paired> Products<V> for OfPairs {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "an instruction, not a call")]
+    unsafe fn add(left: V, right: V, sums: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { left.dot(right, sums) }
+    }
+}
+
 /// Writes the functions of a vector: each a few instructions of its set.
 macro_rules! vector_functions {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty $body:block)*) => {
@@ -58,10 +105,25 @@ macro_rules! vector_functions {
 }
 pub(super) use vector_functions;
 
+/// Calls a micro-kernel compiled for the rows of a tile.
+macro_rules! by_rows {
+    ($kernel:ident, [$vector:ty, $products:ty], [$first:literal $(, $rows:literal)*; $last:literal], $vectors:literal, $tile:ident) => {
+        match $tile.rows {
+            $first => $kernel::<$vector, $products, $first, $vectors>($tile),
+            $($rows => $kernel::<$vector, $products, $rows, $vectors>($tile),)*
+            _ => $kernel::<$vector, $products, $last, $vectors>($tile),
+        }
+    };
+}
+pub(super) use by_rows;
+
 /// Writes an [`Engine`]: every loop of this room in a function compiled for the instruction set, which the attribute names.
-/// Tiles may have so many rows (all of them, the last one after a semicolon), and panels so many vectors.
+/// Tiles may have so many rows (all of them, the last one after a semicolon), and panels so many vectors. At the end the field
+/// that says which loops over pairs it has, if it has some.
 macro_rules! engine {
-    ($(#[$features:meta])? $engine:ty, $vector:ty, [$first:literal $(, $rows:literal)*; $last:literal], $vectors:literal) => {
+    (@pairs $engine:ident) => { None };
+    (@pairs $engine:ident $pairs:ident) => { $engine.$pairs };
+    ($(#[$features:meta])? $engine:ty, $vector:ty, [$first:literal $(, $rows:literal)*; $last:literal], $vectors:literal $(, $pairs:ident)?) => {
         // SAFETY: there is no such value where the processor does not have the instructions.
         unsafe impl Engine for $engine {
             const ROWS: RangeInclusive<usize> = {
@@ -76,11 +138,7 @@ macro_rules! engine {
                 unsafe fn inside(strip: &Strip) {
                     // SAFETY: the caller's promise.
                     unsafe {
-                        match strip.rows {
-                            $first => multiply::<$vector, $first, $vectors>(strip),
-                            $($rows => multiply::<$vector, $rows, $vectors>(strip),)*
-                            _ => multiply::<$vector, $last, $vectors>(strip),
-                        }
+                        by_rows!(multiply, [$vector, OfNumbers], [$first $(, $rows)*; $last], $vectors, strip);
                     }
                 }
                 // SAFETY: the caller's promise; `self` says that the instructions are there.
@@ -92,11 +150,7 @@ macro_rules! engine {
                 unsafe fn inside(tile: &Outer) {
                     // SAFETY: the caller's promise.
                     unsafe {
-                        match tile.rows {
-                            $first => accumulate::<$vector, $first, $vectors>(tile),
-                            $($rows => accumulate::<$vector, $rows, $vectors>(tile),)*
-                            _ => accumulate::<$vector, $last, $vectors>(tile),
-                        }
+                        by_rows!(accumulate, [$vector, OfNumbers], [$first $(, $rows)*; $last], $vectors, tile);
                     }
                 }
                 // SAFETY: as above.
@@ -142,6 +196,10 @@ macro_rules! engine {
                 // SAFETY: `self` says that the instructions are there.
                 unsafe { inside(pass) }
             }
+
+            fn pairs(self) -> Option<&'static PairLoops> {
+                engine!(@pairs self $($pairs)?)
+            }
         }
     };
 }
@@ -185,4 +243,6 @@ pub unsafe trait Engine: Copy + Debug + Send + Sync + 'static {
     unsafe fn gather(self, scheme: Scheme, tile: &Gather);
     /// Takes some pixels through what stands behind their products.
     fn norm(self, pass: Pass);
+    /// The loops for products in bf16, where products are to be taken so.
+    fn pairs(self) -> Option<&'static PairLoops>;
 }

@@ -4,13 +4,17 @@
 //! cache while all taps and channels pass by it. Per block, what the taps see is packed once: groups of channels, and in a
 //! group pixel after pixel with the padding around them, so that a tap is only another beginning. With a stride, pixels of
 //! equal place modulo the stride (a phase) lie together. Where a transform is faster, `winograd_weights` does all that.
+//!
+//! Where products are of bf16, a pair is the same pixel of two images, so that it stands alike at every tap: what is said here
+//! of an image then is of two, whose numbers are coupled as they are packed.
 
 use std::ops::Range;
 
 use super::Workspace;
 use super::convolution::{FEW, pad, view};
 use super::image::View;
-use super::outer::{Outer, Span};
+use super::outer::{MOST, Outer, Span};
+use super::pairs::{PairLoops, pairs};
 use super::product::rows;
 use super::scheme::Scheme;
 use super::vector::Engine;
@@ -40,7 +44,9 @@ pub struct Weights<E> {
 impl<E: Engine> Weights<E> {
     /// For so many channels in and out.
     pub fn new(engine: E, window: Window, channels: [usize; 2], size: [usize; 2]) -> Self {
-        let scheme = Scheme::of(window.kernel, size, channels).filter(|_| window.stride == 1);
+        // In bf16 none was faster.
+        let may = window.stride == 1 && pairs(engine, channels[0]).is_none();
+        let scheme = Scheme::of(window.kernel, size, channels).filter(|_| may);
         Self { engine, window, channels, scheme }
     }
 }
@@ -84,6 +90,9 @@ macro_rules! copy_by_rows {
 /// All that a gradient is computed from, and how it is cut.
 struct Job<'a, E> {
     engine: E,
+    pairs: Option<&'static PairLoops>,
+    /// Images, or pairs of them.
+    images: usize,
     source: &'a View<'a>,
     sweep: &'a Sweep,
     gradient: &'a Source<'a, f32>,
@@ -107,13 +116,16 @@ struct Sums<'a> {
 impl<'a, E: Engine> Job<'a, E> {
     fn new(engine: E, source: &'a View<'a>, sweep: &'a Sweep, gradient: &'a Source<'a, f32>) -> Self {
         let Sweep { kernel, stride, grid: [height, width], .. } = *sweep;
-        let whole = (DEPTH / (height * width)).min(source.images);
+        let pairs = pairs(engine, source.channels);
+        let images = if pairs.is_some() { source.images.div_ceil(2) } else { source.images };
+        let whole = (DEPTH / (height * width)).min(images);
         let cut = height.div_ceil((DEPTH / width).max(1));
         let block = if whole > 0 { [whole, height] } else { [1, height.div_ceil(cut)] };
-        let blocks = source.images.div_ceil(block[0]) * height.div_ceil(block[1]);
+        let blocks = images.div_ceil(block[0]) * height.div_ceil(block[1]);
         let phase = [block[1] + (kernel[0] - 1) / stride, width + (kernel[1] - 1) / stride];
         let phases = kernel.map(|taps| taps.min(stride));
-        Self { engine, source, sweep, gradient, rows: rows(source.channels, &E::ROWS), block, blocks, phase, phases }
+        let rows = rows(source.channels, &E::ROWS);
+        Self { engine, pairs, images, source, sweep, gradient, rows, block, blocks, phase, phases }
     }
 
     fn taps(&self) -> usize {
@@ -160,7 +172,7 @@ impl<'a, E: Engine> Job<'a, E> {
     fn task(&self, blocks: Range<usize>, panels: Range<usize>, sums: &Sums, space: &mut Workspace) {
         let groups = self.source.channels.div_ceil(self.rows);
         let columns = panels.start * E::COLUMNS..self.gradient.channels.min(panels.end * E::COLUMNS);
-        let Workspace { left, right, spans, .. } = space;
+        let Workspace { left, right, spans, coupled, .. } = space;
         for block in blocks.clone() {
             let (images, lines) = self.block(block);
             let first = block == blocks.start;
@@ -168,15 +180,16 @@ impl<'a, E: Engine> Job<'a, E> {
             let depth: usize = spans.iter().map(|span| span.length).sum();
             let numbers = groups * self.area() * self.rows;
             let left = &mut left.at_least(numbers)[..numbers];
-            self.pack_left(images.clone(), &lines, left);
+            self.pack_left(images.clone(), &lines, coupled, left);
             let numbers = panels.len() * depth * E::COLUMNS;
             let right = &mut right.at_least(numbers)[..numbers];
             let [height, width] = self.sweep.grid;
             let pixel = (images.start * height + lines.start) * width;
-            self.pack_right(pixel..pixel + depth, &columns, right);
+            let pixels = pixel..pixel + depth;
+            self.pack_right(pixels.clone(), &columns, right);
             // SAFETY: no other task has these columns of these sums.
             let bias = unsafe { sums.bias.row(0, &columns) };
-            sum_columns(right, (depth, E::COLUMNS), bias, !first);
+            self.sum_columns(pixels, &columns, right, bias, !first);
             for panel in panels.clone() {
                 let right = &right[(panel - panels.start) * depth * E::COLUMNS..][..depth * E::COLUMNS];
                 let columns = panel * E::COLUMNS..columns.end.min((panel + 1) * E::COLUMNS);
@@ -217,7 +230,12 @@ impl<'a, E: Engine> Job<'a, E> {
             };
             // SAFETY: the assertion bounds the left, `task` has packed as many pixels on the right as spans have, and the
             // target is checked and this task's alone.
-            unsafe { self.engine.accumulate(&tile) };
+            unsafe {
+                match self.pairs {
+                    Some(loops) => (loops.accumulate)(&tile),
+                    None => self.engine.accumulate(&tile),
+                }
+            }
         }
     }
 
@@ -226,7 +244,7 @@ impl<'a, E: Engine> Job<'a, E> {
         let height = self.sweep.grid[0];
         let across = height.div_ceil(self.block[1]);
         let (image, line) = (block / across * self.block[0], block % across * self.block[1]);
-        let images = image..self.source.images.min(image + self.block[0]);
+        let images = image..self.images.min(image + self.block[0]);
         (images, line..height.min(line + self.block[1]))
     }
 
@@ -252,8 +270,10 @@ impl<'a, E: Engine> Job<'a, E> {
     }
 
     /// What taps see in a block: `[groups, images, phases, lines, columns, rows]`.
-    fn pack_left(&self, images: Range<usize>, lines: &Range<usize>, left: &mut [f32]) {
-        let Sweep { stride, origin, .. } = *self.sweep;
+    fn pack_left(&self, images: Range<usize>, lines: &Range<usize>, room: &mut Vec<f32>, left: &mut [f32]) {
+        let (Sweep { stride, origin, .. }, channels) = (*self.sweep, self.source.channels);
+        let (coupled, nothing) = at_least(room, (TOGETHER + 1) * channels).split_at_mut(TOGETHER * channels);
+        nothing.fill(0.0);
         let [height, width] = self.phase;
         let mut first = 0;
         for image in images {
@@ -261,13 +281,25 @@ impl<'a, E: Engine> Job<'a, E> {
                 let [down, across] = [phase / self.phases[1], phase % self.phases[1]];
                 for line in 0..height {
                     let y = ((lines.start + line) * stride + down) as isize + origin[0];
+                    let pixel = |image: usize, x: usize| {
+                        let offset = self.source.offset(image, y, (x * stride + across) as isize + origin[1])?;
+                        Some(&self.source.data[offset..][..channels])
+                    };
                     for from in (0..width).step_by(TOGETHER) {
-                        let pixels = from..width.min(from + TOGETHER);
-                        let offset = |x: usize| {
-                            let x = (x * stride + across) as isize + origin[1];
-                            self.source.offset(image, y, x)
-                        };
-                        copy_by_rows!(self, [4, 5, 6, 7, 8, 9, 10, 11, 12], (first + from, pixels, offset, left));
+                        let mut pixels = [None; TOGETHER];
+                        let there = &mut pixels[..TOGETHER.min(width - from)];
+                        let places = there.iter_mut().zip(coupled.chunks_exact_mut(channels)).zip(from..);
+                        for ((seen, coupled), x) in places {
+                            *seen = match self.pairs {
+                                None => pixel(image, x),
+                                Some(loops) => pixel(2 * image, x).map(|one| {
+                                    let other = (2 * image + 1 < self.source.images).then(|| pixel(2 * image + 1, x));
+                                    loops.couple([one, other.flatten().unwrap_or(nothing)], coupled);
+                                    &*coupled
+                                }),
+                            };
+                        }
+                        copy_by_rows!(self, [4, 5, 6, 7, 8, 9, 10, 11, 12], (first + from, there, left));
                     }
                     first += width;
                 }
@@ -276,23 +308,13 @@ impl<'a, E: Engine> Job<'a, E> {
     }
 
     /// Some pixels to the place of the first of them, in all groups.
-    fn copy<const ROWS: usize>(
-        &self,
-        first: usize,
-        pixels: Range<usize>,
-        offset: impl Fn(usize) -> Option<usize>,
-        left: &mut [f32],
-    ) {
-        let mut offsets = [None; TOGETHER];
-        let count = pixels.len();
-        offsets.iter_mut().zip(pixels).for_each(|(place, pixel)| *place = offset(pixel));
+    fn copy<const ROWS: usize>(&self, first: usize, pixels: &[Option<&[f32]>], left: &mut [f32]) {
         let channels = self.source.channels;
         for (group, left) in left.chunks_exact_mut(self.area() * ROWS).enumerate() {
             let there = ROWS.min(channels - group * ROWS);
-            let left = &mut left[first * ROWS..][..count * ROWS];
-            for (to, offset) in left.as_chunks_mut::<ROWS>().0.iter_mut().zip(offsets) {
-                let from = offset.map(|offset| &self.source.data[offset + group * ROWS..]);
-                match from {
+            let left = &mut left[first * ROWS..][..pixels.len() * ROWS];
+            for (to, pixel) in left.as_chunks_mut::<ROWS>().0.iter_mut().zip(pixels) {
+                match pixel.map(|pixel| &pixel[group * ROWS..]) {
                     Some(from) if there == ROWS => to.copy_from_slice(&from[..ROWS]),
                     Some(from) => {
                         to[..there].copy_from_slice(&from[..there]);
@@ -304,35 +326,61 @@ impl<'a, E: Engine> Job<'a, E> {
         }
     }
 
+    /// Some gradients of a block's pixel: of one image, or of a pair, whose second may be missing.
+    fn gradients(&self, pixel: usize, columns: &Range<usize>) -> (&'a [f32], Option<&'a [f32]>) {
+        let Source { data, stride, .. } = *self.gradient;
+        let row = |pixel: usize| &data[pixel * stride..][columns.clone()];
+        if self.pairs.is_none() {
+            return (row(pixel), None);
+        }
+        let area = self.sweep.grid[0] * self.sweep.grid[1];
+        let (image, first) = (2 * (pixel / area), pixel + pixel / area * area);
+        (row(first), (image + 1 < self.gradient.images).then(|| row(first + area)))
+    }
+
     /// Gradients in panels, `[panels, pixels, columns]`.
     fn pack_right(&self, pixels: Range<usize>, columns: &Range<usize>, right: &mut [f32]) {
-        let (depth, Source { data, stride, .. }) = (pixels.len(), *self.gradient);
+        let depth = pixels.len();
         for from in (0..depth).step_by(TOGETHER) {
             let to = depth.min(from + TOGETHER);
             for (panel, right) in right.chunks_exact_mut(depth * E::COLUMNS).enumerate() {
                 let first = columns.start + panel * E::COLUMNS;
-                let there = E::COLUMNS.min(columns.end - first);
+                let columns = first..columns.end.min(first + E::COLUMNS);
                 for pixel in from..to {
                     let row = &mut right[pixel * E::COLUMNS..][..E::COLUMNS];
-                    let gradient = &data[(pixels.start + pixel) * stride + first..][..there];
-                    if there == E::COLUMNS {
-                        row.copy_from_slice(&gradient[..E::COLUMNS]);
-                    } else {
-                        row[..there].copy_from_slice(gradient);
-                        row[there..].fill(0.0);
+                    let (there, beyond) = row.split_at_mut(columns.len());
+                    let (one, other) = self.gradients(pixels.start + pixel, &columns);
+                    match self.pairs {
+                        Some(loops) => loops.couple([one, other.unwrap_or(&[0.0; MOST][..one.len()])], there),
+                        None if one.len() == E::COLUMNS => there.copy_from_slice(&one[..E::COLUMNS]),
+                        None => there.copy_from_slice(one),
                     }
+                    beyond.fill(0.0);
                 }
+            }
+        }
+    }
+
+    /// The sum of each column over some pixels.
+    fn sum_columns(&self, pixels: Range<usize>, columns: &Range<usize>, right: &[f32], sums: &mut [f32], add: bool) {
+        if !add {
+            sums.fill(0.0);
+        }
+        if self.pairs.is_none() {
+            return sum_panels(right, (pixels.len(), E::COLUMNS), sums);
+        }
+        for (one, other) in pixels.map(|pixel| self.gradients(pixel, columns)) {
+            lanes::add(sums, one);
+            if let Some(other) = other {
+                lanes::add(sums, other);
             }
         }
     }
 }
 
-/// The sum of each column of some panels of `(depth, width)`.
-fn sum_columns(panels: &[f32], (depth, width): (usize, usize), sums: &mut [f32], add: bool) {
+/// Adds each column of some panels of `(depth, width)`.
+fn sum_panels(panels: &[f32], (depth, width): (usize, usize), sums: &mut [f32]) {
     for (panel, sums) in panels.chunks_exact(depth * width).zip(sums.chunks_mut(width)) {
-        if !add {
-            sums.fill(0.0);
-        }
         for (column, sums) in sums.chunks_mut(FEW_COLUMNS).enumerate() {
             let mut total = [0.0; FEW_COLUMNS];
             for row in panel[column * FEW_COLUMNS..].chunks(width) {

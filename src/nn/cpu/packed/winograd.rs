@@ -163,6 +163,7 @@ impl<E: Engine> Winograd<E> {
                         let strip = Strip {
                             runs,
                             panel: panels.panel(depth, panel).as_ptr(),
+                            next: self.next(point, block, panel),
                             source: source.as_ptr(),
                             zeros: self.zeros.as_ptr(),
                             offsets,
@@ -181,6 +182,15 @@ impl<E: Engine> Winograd<E> {
                 }
             });
         });
+    }
+
+    /// The panel that comes after a block of one at a point.
+    fn next(&self, point: usize, block: usize, panel: usize) -> *const f32 {
+        let places = [self.panels[0].count(), self.panels.len(), self.runs.len()];
+        let strip = (panel * places[1] + point) * places[2] + block + 1;
+        let [panel, point, block] =
+            [strip / places[2] / places[1] % places[0], strip / places[2] % places[1], strip % places[2]];
+        self.panels[point].panel(&self.runs[block].0, panel).as_ptr()
     }
 
     /// Spreads one tile, the `place`-th of a group of `count`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use half::bf16;
 use proptest::prelude::*;
 
 use super::{Case, cases, into_wider, numbers};
@@ -12,7 +13,7 @@ use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::{Graph, Op, Padding, Variant, Window};
 use crate::nn::plan::Convolution;
 use crate::nn::real::Real;
-use crate::nn::{Network, SIDE};
+use crate::nn::{Network, Precision, SIDE};
 
 /// Of the largest value: what f32 and another order of summation may change.
 const TOLERANCE: f64 = 2e-5;
@@ -33,32 +34,40 @@ struct Kind {
 /// A byte that nobody may write.
 const OTHERS: u8 = 77;
 
+/// A number as products in this precision see it: so that there is nothing left to round, and all paths give one result.
+fn seen<T: Real>(value: f64, precision: Precision) -> T {
+    T::from_f64(match precision {
+        Precision::F32 => f64::from(value as f32),
+        Precision::Bf16 => bf16::from_f64(value).to_f64(),
+    })
+}
+
 /// Numbers of the case as `T`: the images begin 2 numbers late and have 3 more than channels between pixels.
-fn images<T: Real>(seed: u64, pixels: usize, channels: usize) -> Vec<T> {
-    numbers(seed, pixels * (channels + 3)).into_iter().map(|value| T::from_f64(f64::from(value as f32))).collect()
+fn images<T: Real>(seed: u64, pixels: usize, channels: usize, precision: Precision) -> Vec<T> {
+    numbers(seed, pixels * (channels + 3)).into_iter().map(|value| seen(value, precision)).collect()
 }
 
 fn source<T>(data: &[T], (images, size): (usize, [usize; 2]), channels: usize) -> Source<'_, T> {
     Source { data: &data[2..], images, size, channels, stride: channels + 3 }
 }
 
-fn convolution<T: Real>(case: &Case, relu: bool) -> Convolution<T> {
+fn convolution<T: Real>(case: &Case, relu: bool, precision: Precision) -> Convolution<T> {
     let [inputs, outputs] = case.channels;
     let depth = case.window.kernel.iter().product::<usize>() * inputs;
     let scale = 1.0 / (depth as f64).sqrt();
     let values = |seed: u64, count: usize, scale: f64| {
-        numbers(seed, count).into_iter().map(|value| T::from_f64(f64::from((value * scale) as f32))).collect()
+        numbers(seed, count).into_iter().map(|value| seen(value * scale, precision)).collect()
     };
     let (kernel, bias) = (values(case.seed ^ 1, depth * outputs, scale), values(case.seed ^ 2, outputs, 1.0));
     Convolution { window: case.window, kernel, bias, residual: None, relu }
 }
 
 /// The result without gaps, and the bits or slopes of its ReLU with a byte of another's after each pixel's.
-fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, Vec<u8>) {
+fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, seen: Precision) -> (Vec<f64>, Vec<u8>) {
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
     let pixels = kind.images * size[0] * size[1];
-    let input = images::<T>(case.seed, kind.images * case.size[0] * case.size[1], inputs);
-    let shortcut = images::<T>(case.seed ^ 3, pixels, outputs);
+    let input = images::<T>(case.seed, kind.images * case.size[0] * case.size[1], inputs, seen);
+    let shortcut = images::<T>(case.seed ^ 3, pixels, outputs, seen);
     let residual = match kind.residual {
         0 => Residual::None,
         1 => Residual::InPlace,
@@ -69,23 +78,23 @@ fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind) -> (Vec<f64>, 
     let data = &mut kept[..];
     let relu =
         if kind.between { Relu::Between(SlopesMut { data, stride }) } else { Relu::Keep(BitsMut { data, stride }) };
-    let ready = set.forward(convolution::<T>(case, kind.relu), size);
+    let ready = set.forward(convolution::<T>(case, kind.relu, seen), size);
     let result = into_wider((kind.images, size), outputs, T::from_f64(0.5), |target| {
         let workers = (Threads(case.threads), &Spares::default());
         ready.run(source(&input, (kind.images, case.size), inputs), target, residual, relu, workers);
     });
-    let (kernel, again) = (convolution::<T>(case, false).kernel, ready.kernel());
+    let (kernel, again) = (convolution::<T>(case, false, seen).kernel, ready.kernel());
     let [kernel, again]: [Vec<f64>; 2] = [&kernel, &*again].map(|kernel| kernel.iter().map(|v| v.to_f64()).collect());
     close(&again, &kernel, "the kernel can be had again").unwrap();
     (result.into_iter().map(Real::to_f64).collect(), kept)
 }
 
 /// The gradient without gaps.
-fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: bool) -> Vec<f64> {
+fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: bool, seen: Precision) -> Vec<f64> {
     let images = kind.images;
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
-    let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs);
-    let Convolution { window, kernel, .. } = convolution::<T>(case, false);
+    let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs, seen);
+    let Convolution { window, kernel, .. } = convolution::<T>(case, false, seen);
     let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
     // With a byte between pixels that is another's.
     let stride = if kind.gate == 2 { inputs } else { mask_bytes(inputs) } + 1;
@@ -104,10 +113,10 @@ fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: b
 }
 
 /// The gradients by kernel and bias.
-fn weights<T: Real>(set: InstructionSet, case: &Case, images: usize) -> [Vec<f64>; 2] {
+fn weights<T: Real>(set: InstructionSet, case: &Case, images: usize, seen: Precision) -> [Vec<f64>; 2] {
     let ([inputs, outputs], size) = (case.channels, case.output().unwrap());
-    let input = self::images::<T>(case.seed, images * case.size[0] * case.size[1], inputs);
-    let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs);
+    let input = self::images::<T>(case.seed, images * case.size[0] * case.size[1], inputs, seen);
+    let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs, seen);
     let count = case.window.kernel.iter().product::<usize>() * inputs * outputs;
     // What was there before is overwritten.
     let mut sums = [count, outputs].map(|count| vec![T::from_f64(0.5); count]);
@@ -142,8 +151,8 @@ fn bits_are_right(outputs: usize, values: &[f64], kept: &[u8]) -> Result<(), Str
 }
 
 /// A slope by what the ReLU sees more in the next image is what it gives more.
-fn slopes_are_right(case: &Case, kind: Kind, kept: &[u8]) -> Result<(), String> {
-    let (seen, _) = forward::<f64>(InstructionSet::Portable, case, Kind { relu: false, ..kind });
+fn slopes_are_right(case: &Case, kind: Kind, kept: &[u8], precision: Precision) -> Result<(), String> {
+    let (seen, _) = forward::<f64>(InstructionSet::Portable, case, Kind { relu: false, ..kind }, precision);
     let outputs = case.channels[1];
     let (pixels, stride) = (seen.len() / outputs / kind.images, outputs + 1);
     let (between, beyond) = kept.split_at((kind.images - 1) * pixels * stride);
@@ -169,24 +178,29 @@ fn slopes_are_right(case: &Case, kind: Kind, kept: &[u8]) -> Result<(), String> 
 
 /// All paths that are here agree with the portable one in f64.
 fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
+    [Precision::F32, Precision::Bf16].into_iter().try_for_each(|seen| agree_in(seen, case, kind, accumulate))
+}
+
+/// Those in this precision.
+fn agree_in(seen: Precision, case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
     let truth = (
-        forward::<f64>(InstructionSet::Portable, case, kind).0,
-        backward::<f64>(InstructionSet::Portable, case, kind, accumulate),
-        weights::<f64>(InstructionSet::Portable, case, kind.images),
+        forward::<f64>(InstructionSet::Portable, case, kind, seen).0,
+        backward::<f64>(InstructionSet::Portable, case, kind, accumulate, seen),
+        weights::<f64>(InstructionSet::Portable, case, kind.images, seen),
     );
-    for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here()) {
-        let (value, kept) = forward::<f32>(set, case, kind);
+    for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here() && set.precision() == seen) {
+        let (value, kept) = forward::<f32>(set, case, kind, seen);
         close(&value, &truth.0, &format!("{set:?} forward {case:?} {kind:?}"))?;
         match (kind.relu, kind.between) {
-            (true, true) => slopes_are_right(case, kind, &kept),
+            (true, true) => slopes_are_right(case, kind, &kept, seen),
             (true, false) => bits_are_right(case.channels[1], &value, &kept),
             (false, _) if kept.iter().all(|byte| *byte == OTHERS) => Ok(()),
             (false, _) => Err("something is kept of no ReLU".into()),
         }
         .map_err(|error| format!("{set:?} {case:?} {kind:?}: {error}"))?;
-        let gradient = backward::<f32>(set, case, kind, accumulate);
+        let gradient = backward::<f32>(set, case, kind, accumulate, seen);
         close(&gradient, &truth.1, &format!("{set:?} gradient {case:?} {kind:?} {accumulate}"))?;
-        for (sums, truth) in weights::<f32>(set, case, kind.images).iter().zip(&truth.2) {
+        for (sums, truth) in weights::<f32>(set, case, kind.images, seen).iter().zip(&truth.2) {
             close(sums, truth, &format!("{set:?} weight gradient {case:?} {kind:?}"))?;
         }
     }

@@ -30,13 +30,13 @@ use super::layout::Layout;
 use super::norm::{Affine, Back, Loops};
 use super::parallel::Spares;
 use super::turned::Turned;
-use crate::nn::NnError;
 use crate::nn::clock::{Clock, Work};
 use crate::nn::graph::Graph;
 use crate::nn::plan::{self, Parameters};
 use crate::nn::real::Real;
 use crate::nn::steps::{self, Convolution, Operation, TensorId};
 use crate::nn::training::{self, Loss, Outcome, Start, Statistics};
+use crate::nn::{NnError, Precision};
 
 type Step = steps::Step<Convolution>;
 
@@ -100,9 +100,17 @@ impl<T: Real> Tensor<T> {
 }
 
 impl<T: Real> Trainer<T> {
-    /// For batches of up to `batch` images. An error names a parameter that is missing (and has no default) or has another size.
-    pub fn new(graph: &Graph, parameters: &Parameters, batch: usize, statistics: Statistics) -> Result<Self, NnError> {
-        Self::with(InstructionSet::chosen()?, graph, parameters, batch, statistics)
+    /// For batches of up to `batch` images. An error names a parameter that is missing (and has no default) or has another size, or
+    /// says that `precision` is no faster here than f32.
+    pub fn new(
+        graph: &Graph,
+        parameters: &Parameters,
+        batch: usize,
+        statistics: Statistics,
+        precision: Precision,
+    ) -> Result<Self, NnError> {
+        let set = InstructionSet::of(precision)?.ok_or(NnError::Precision(precision))?;
+        Self::with(set, graph, parameters, batch, statistics)
     }
 
     /// The same with other instructions than the program has chosen.

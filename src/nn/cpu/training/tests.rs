@@ -11,7 +11,7 @@ use crate::nn::graph::Variant;
 use crate::nn::steps::StepId;
 use crate::nn::training::MOMENTUM;
 use crate::nn::training::small::{IMAGES, SMALL, loss, small_network};
-use crate::nn::{Network, NnError};
+use crate::nn::{Network, NnError, Precision};
 
 fn small_trainer(seed: u64, statistics: Statistics) -> (Trainer<f64>, Vec<f64>) {
     let variant = Variant::keras(Network::ResNet50, Some(3));
@@ -291,7 +291,7 @@ fn what_does_not_fit_is_said() {
     let graph = small_network(&Variant::keras(Network::ResNet50, Some(3)));
     let given = parameters(&graph);
     let some = |name: &str| given(name).filter(|_| name != "g/kernel");
-    let error = Trainer::<f32>::new(&graph, &some, 1, Statistics::Batch).unwrap_err();
+    let error = Trainer::<f32>::new(&graph, &some, 1, Statistics::Batch, Precision::F32).unwrap_err();
     assert!(error.to_string().contains("g/kernel"), "{error}");
 }
 
@@ -311,6 +311,29 @@ fn run<T: Real>(
     trainer.backward(IMAGES, &COTANGENT.repeat(IMAGES));
     let double = |tensor: &Tensor<T>| tensor.gradient.iter().map(|value| value.to_f64()).collect();
     (trainer.tensors().iter().map(double).collect(), kept)
+}
+
+/// In bf16 the gradients are those of what bf16 has seen, up to what its eight digits round; and they are not those of f32, so that
+/// it is in use. Of a processor that has none, without its instructions, on the network that takes the least time.
+#[test]
+fn gradients_in_bf16_are_near_the_exact_ones_of_its_decisions() {
+    let real = InstructionSet::of(Precision::Bf16).unwrap();
+    let sets = real.into_iter().flat_map(|set| Network::ALL.map(|network| (network, set)));
+    for (network, set) in sets.chain([(Network::ResNet50, InstructionSet::LanesBf16)]) {
+        let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
+        let given = parameters(&graph);
+        let images: Vec<f64> =
+            numbers(3, IMAGES * SIDE * SIDE * 3).into_iter().map(|u| f64::from(u.abs() as f32)).collect();
+        let stored = Statistics::Stored;
+        let mut double = Trainer::<f64>::with(InstructionSet::Portable, &graph, &given, IMAGES, stored).unwrap();
+        let mut pairs = Trainer::<f32>::with(set, &graph, &given, IMAGES, stored).unwrap();
+        let (ours, decisions) = run(&mut pairs, &images, None);
+        let (exact, _) = run(&mut double, &images, Some(&decisions));
+        let all = |gradients: &[Vec<f64>]| gradients.concat();
+        let off = relative(&all(&ours), &all(&exact));
+        println!("{network:?} {set:?}: {off:.1e}");
+        assert!((1e-4..0.05).contains(&off), "{network:?} {set:?}: {off}");
+    }
 }
 
 /// As for the gradient by the image: where f32 differs from f64, it has decided otherwise at a ReLU or a maximum. With the
