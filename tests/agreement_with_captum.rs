@@ -6,7 +6,7 @@ use std::sync::Arc;
 use diaret::attribution::convergence::distance;
 use diaret::attribution::integrated_gradients::IntegratedGradients;
 use diaret::attribution::quadrature::Rule;
-use diaret::attribution::{Attribution, Cancel};
+use diaret::attribution::{Attribution, Baseline, Cancel};
 use diaret::grading::{Grade, Output, Target};
 use diaret::nn::cpu::CpuModel;
 use diaret::nn::graph::Graph;
@@ -64,9 +64,13 @@ fn ours(golden: &Golden) -> Attribution {
     let model = CpuModel::new(Network::ResNet50, Arc::new(plan), entry.hash(), Precision::F32).unwrap();
     let output = Output::Logit(Target::Grade(Grade::Moderate));
     let mut function = Explained::new(model.executor(4).unwrap(), output, &golden.input).unwrap();
-    IntegratedGradients { input: &golden.input, starts: &[vec![0.0; golden.input.len()]] }
-        .with_rule(&mut function, &Rule::gauss_legendre(300), &Cancel::default(), &mut |_| ())
-        .unwrap()
+    IntegratedGradients {
+        input: &golden.input,
+        starts: &[vec![0.0; golden.input.len()]],
+        order: Baseline::Black.order(),
+    }
+    .with_rule(&mut function, &Rule::gauss_legendre(300), &Cancel::default(), &mut |_| ())
+    .unwrap()
 }
 
 fn pearson(a: &[f32], b: &[f32]) -> f64 {

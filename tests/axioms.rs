@@ -14,13 +14,15 @@ use std::slice::from_ref;
 use functions::{Analytic, image, noise};
 use proptest::prelude::*;
 
+const ORDER: f64 = Baseline::Blur.order();
+
 fn explain(
     function: &mut Analytic,
     input: &[f32],
     starts: &[Vec<f32>],
     stop: Stop,
 ) -> Result<Attribution, AttributionError> {
-    IntegratedGradients { input, starts }.run(function, stop, &Cancel::default(), &mut |_| ())
+    IntegratedGradients { input, starts, order: ORDER }.run(function, stop, &Cancel::default(), &mut |_| ())
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn two_starts_give_the_mean_of_their_maps() {
     let mut function = Analytic::relu(6, 30);
     let rule = Rule::gauss_legendre(40);
     let mut with = |starts: &[Vec<f32>]| {
-        IntegratedGradients { input: &input, starts }
+        IntegratedGradients { input: &input, starts, order: ORDER }
             .with_rule(&mut function, &rule, &Cancel::default(), &mut |_| ())
             .unwrap()
     };
@@ -128,7 +130,7 @@ fn the_claim_is_honest_on_piecewise_linear_networks() {
     let mut ratios: Vec<f64> = Vec::new();
     for seed in 0..40 {
         let (input, start) = (image(6, 100 + seed), vec![0.0; 108]);
-        let ig = IntegratedGradients { input: &input, starts: &[start] };
+        let ig = IntegratedGradients { input: &input, starts: &[start], order: ORDER };
         let mut function = Analytic::relu(6, 200);
         let truth = ig.with_rule(&mut function, &Rule::midpoints(4_000), &Cancel::default(), &mut |_| ()).unwrap();
         let map = ig.run(&mut function, Stop::default(), &Cancel::default(), &mut |_| ()).unwrap();
@@ -145,7 +147,7 @@ fn the_map_is_complete_however_coarse_it_is() {
     let (input, starts) = (image(6, 13), [vec![0.0; 108], image(6, 14)]);
     let stop = Stop { tolerance: 0.0, completeness: None, max_steps: 200 };
     let mut gaps = Vec::new();
-    IntegratedGradients { input: &input, starts: &starts }
+    IntegratedGradients { input: &input, starts: &starts, order: ORDER }
         .run(&mut Analytic::relu(6, 60), stop, &Cancel::default(), &mut |update| {
             if let Update::Map(map) = update {
                 gaps.push(map.completeness_error.unwrap());
@@ -160,7 +162,7 @@ fn maps_stream_while_they_sharpen() {
     let (mut maps, mut gradients) = (Vec::new(), Vec::new());
     let stop = Stop { tolerance: 0.0, completeness: None, max_steps: 64 };
     let (input, starts) = (image(6, 13), [vec![0.0; 108]]);
-    let last = IntegratedGradients { input: &input, starts: &starts }
+    let last = IntegratedGradients { input: &input, starts: &starts, order: ORDER }
         .run(&mut Analytic::relu(6, 60), stop, &Cancel::default(), &mut |update| match update {
             Update::Gradients(count) => gradients.push(count),
             Update::Map(map) => maps.push(map),
@@ -179,12 +181,16 @@ fn cancelled_between_micro_batches() {
     let (input, starts) = (image(6, 14), [vec![0.0; 108]]);
     let mut function = Analytic::relu(6, 60);
     let stop = Stop { tolerance: 0.0, completeness: None, max_steps: 1024 };
-    let result =
-        IntegratedGradients { input: &input, starts: &starts }.run(&mut function, stop, &cancel, &mut |update| {
+    let result = IntegratedGradients { input: &input, starts: &starts, order: ORDER }.run(
+        &mut function,
+        stop,
+        &cancel,
+        &mut |update| {
             if matches!(update, Update::Gradients(count) if count >= 20) {
                 cancel.cancel();
             }
-        });
+        },
+    );
     assert!(matches!(result, Err(AttributionError::Cancelled)));
     assert!((20..=20 + function.rows).contains(&function.gradients), "{}", function.gradients);
 }

@@ -35,7 +35,7 @@ fn three_networks_and_a_map_stay_within_what_is_promised() {
     });
     let input = prepare(&support::sample("IDRiD_048.jpg"), &mut Listing::default()).unwrap().input;
     let starts = Baseline::default().starts(&input.pixels, &input.mask, input.side);
-    let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
+    let integral = IntegratedGradients { input: &input.pixels, starts: &starts, order: Baseline::default().order() };
     for model in &models {
         // As the viewer does when another network is explained.
         models.iter().filter(|other| other.network() != model.network()).for_each(|other| other.forget_gradients());

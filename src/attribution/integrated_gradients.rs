@@ -51,6 +51,8 @@ pub struct IntegratedGradients<'a> {
     pub input: &'a [f32],
     /// The start of each path, of the input's shape.
     pub starts: &'a [Vec<f32>],
+    /// With which order errors are taken to fall: that of the baseline, [`super::Baseline::order`].
+    pub order: f64,
 }
 
 impl IntegratedGradients<'_> {
@@ -76,11 +78,12 @@ impl IntegratedGradients<'_> {
         loop {
             integral.take(function, intervals, cancel, hear)?;
             let change = integral.finish()?;
-            integral.note(change, [former, intervals], function.precision());
+            let claim = change.claim([former, intervals], self.order, function.precision());
+            integral.note((change, claim), former);
             let mut attribution = integral.attribution(stop, begun);
             let enough = intervals >= LEAST && attribution.converged;
             let error = attribution.map_change.unwrap_or(convergence::USUAL);
-            let wanted = convergence::intervals(intervals, error / (AIM * stop.tolerance));
+            let wanted = convergence::intervals(intervals, error / (AIM * stop.tolerance), self.order);
             let next = next([intervals, wanted], [integral.evaluations / paths, limit]).filter(|_| !enough);
             attribution.next = next.map(|next| integral.evaluations + paths * next);
             hear(Update::Map(Box::new(attribution.clone())));
@@ -284,8 +287,8 @@ impl<'a> Integral<'a> {
         if change.is_finite() { Ok(change) } else { Err(AttributionError::Function("a gradient is not finite".into())) }
     }
 
-    /// What a change from `former` intervals to `intervals` says: about this map, and about the first one, which could say nothing.
-    fn note(&mut self, change: Change, [former, intervals]: [usize; 2], precision: f64) {
+    /// What a change from `former` intervals says: about this map, the claim, and about the first one, which could say nothing.
+    fn note(&mut self, (change, claim): (Change, f64), former: usize) {
         if former == 0 {
             return;
         }
@@ -295,7 +298,7 @@ impl<'a> Integral<'a> {
         if former <= FIRST {
             note(former * self.lines.len(), change.relative());
         }
-        note(self.evaluations, change.claim([former, intervals], precision));
+        note(self.evaluations, claim);
     }
 
     fn attribution(&self, stop: Stop, begun: Instant) -> Attribution {

@@ -126,7 +126,7 @@ pub fn measure(
     let ends = run.exchange.file("ends.safetensors");
     let shape = vec![SIDE, SIDE, 3];
     exchange::write(&ends, &[("input", shape.clone(), input), ("baseline", shape, &starts[0])])?;
-    let integral = IntegratedGradients { input, starts: &starts };
+    let integral = IntegratedGradients { input, starts: &starts, order: baseline.order() };
     let bench = Bench { case: &case, integral, ends, topology: &subject.topology };
     // The first map of a network costs more: the other program's settings are tried.
     run.other.setting(&bench.task(run, STEPS, Precision::F32));

@@ -11,7 +11,7 @@ use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
 use crate::nn::Precision;
 use crate::nn::clock::{Clock, Spent};
-use crate::nn::{At, Executor, Network, SIDE};
+use crate::nn::{At, Executor, Network, NnError, SIDE};
 
 /// The class whose logit is differentiated.
 const CLASS: Grade = Grade::Moderate;
@@ -80,12 +80,19 @@ pub struct SpeedRow {
     pub other_peak_bytes: Option<u64>,
 }
 
+impl SpeedRow {
+    /// Whether nobody computes so.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ours.is_empty() && self.other.is_empty()
+    }
+}
+
 /// Every row of a network; `images` is `[rows, side, side, 3]` with as many rows as the largest batch.
 pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<SpeedRow>, BenchError> {
     let input = run.exchange.file("rows.safetensors");
     let size = SIDE * SIDE * 3;
     exchange::write(&input, &[("input", vec![images.len() / size, SIDE, SIDE, 3], images)])?;
-    let (mut list, mut model) = (Vec::new(), Some((Precision::F32, Arc::clone(&subject.model))));
+    let (mut list, mut model) = (Vec::new(), (Precision::F32, Some(Arc::clone(&subject.model))));
     for Shape { precision, threads, rows, pass } in shapes(run) {
         let input = input.clone();
         let work = match pass {
@@ -94,16 +101,17 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
         };
         let task = run.task(work, &subject.topology, threads, precision);
         let what = What { subject, pass, rows, task: &task };
-        let name = format!("{} {pass:?} x{rows}, {threads} thread(s)", subject.network.label());
+        let label = subject.network.label();
+        let name = format!("{label} {pass:?} {} x{rows}, {threads} thread(s)", precision.name());
         let row = match what.kept(run) {
             Some(row) => row,
             None if run.time_is_up(&name, (subject.network, 0.0)) => continue,
             None => {
-                if model.as_ref().is_none_or(|(of, _)| *of != precision) {
-                    model = subject.model_in(precision, run.device)?.map(|model| (precision, model));
+                if model.0 != precision {
+                    model = (precision, subject.model_in(precision, run.device)?);
                 }
-                match &model {
-                    Some((_, model)) => {
+                match &model.1 {
+                    Some(model) => {
                         let mut executor = model.executor(rows)?;
                         let mut once = || time(executor.as_mut(), pass, &images[..rows * size]);
                         what.row(run, Some((model.clock().as_deref(), &mut once)))?
@@ -112,6 +120,10 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
                 }
             }
         };
+        if row.is_empty() {
+            run.other.leave_out(format!("{name}: {}", NnError::Precision(precision)));
+            continue;
+        }
         run.note_gradient(&row);
         list.push(row);
     }
@@ -288,5 +300,9 @@ mod tests {
             assert!(disagreement(&ours, &other, Precision::F32).is_some(), "{other:?}");
         }
         assert_eq!(disagreement(&answer(&[1.0], None), &answer(&[1.0], None), Precision::F32), None);
+        // bf16 has eight digits.
+        assert_eq!(disagreement(&ours, &answer(&[1.05, -4.1], Some(2.2)), Precision::Bf16), None);
+        assert!(disagreement(&ours, &answer(&[1.0, -5.0], Some(2.0)), Precision::Bf16).is_some());
+        assert!(disagreement(&ours, &answer(&[1.0, -4.0], Some(4.0)), Precision::Bf16).is_some());
     }
 }

@@ -74,6 +74,10 @@ fn row(
         Err(BenchError::Network(NnError::Precision(_))) => what.row(run, None)?,
         Err(error) => return Err(error),
     };
+    if row.is_empty() {
+        run.other.leave_out(format!("{name}: {}", NnError::Precision(task.precision)));
+        return Ok(None);
+    }
     Ok(Some(row))
 }
 

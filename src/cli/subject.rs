@@ -52,6 +52,7 @@ pub struct Subject<'a> {
     pub photograph: &'a Photograph,
     pub function: Explained,
     pub starts: Vec<Vec<f32>>,
+    order: f64,
 }
 
 impl<'a> Subject<'a> {
@@ -64,11 +65,12 @@ impl<'a> Subject<'a> {
         let input = &photograph.input;
         let function = Explained::new(model.executor(model.rows_at_once())?, output, &input.pixels)?;
         let starts = baseline.starts(&input.pixels, &input.mask, input.side);
-        Ok(Self { model, photograph, function, starts })
+        Ok(Self { model, photograph, function, starts, order: baseline.order() })
     }
 
     /// The integral, and the function to take it of.
     pub fn integral(&mut self) -> (IntegratedGradients<'_>, &mut dyn Differentiable) {
-        (IntegratedGradients { input: &self.photograph.input.pixels, starts: &self.starts }, &mut self.function)
+        let Self { photograph, function, starts, order, .. } = self;
+        (IntegratedGradients { input: &photograph.input.pixels, starts, order: *order }, function)
     }
 }

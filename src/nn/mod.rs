@@ -181,9 +181,7 @@ pub trait Executor<T: Real = f32>: Send {
     /// How many rows it is best given at once; any number is fine, none included.
     fn rows(&self) -> usize;
     /// What its products are computed in, at least.
-    fn precision(&self) -> Precision {
-        Precision::F32
-    }
+    fn precision(&self) -> Precision;
     /// `images` is `[rows, side, side, 3]`, RGB in [0, 1]; gives `[rows, classes]`.
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError>;
     /// One forward and one backward pass of the rows of `images`.
@@ -223,9 +221,7 @@ pub trait Model: Send + Sync {
     /// SHA-256 of the weights, as in the manifest: a part of every key.
     fn weights_hash(&self) -> &str;
     /// What products are computed in, as shown beside a map.
-    fn precision(&self) -> Precision {
-        Precision::F32
-    }
+    fn precision(&self) -> Precision;
     /// How many points of a path it takes at once best; whoever waits for a map hears of them when they are done.
     fn rows_at_once(&self) -> usize;
     /// How many images, each on its own, it takes at once best; none of them changes what another gives.
@@ -301,7 +297,7 @@ pub enum NnError {
     #[error("interrupted")]
     Interrupted,
     /// This device does not compute in the precision that was asked for, or not faster.
-    #[error("products in {} are no faster here than in f32", .0.name())]
+    #[error("products in {} are not there, or no faster than in f32", .0.name())]
     Precision(Precision),
     /// The device failed.
     #[error("the device failed: {0}")]

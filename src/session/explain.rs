@@ -50,7 +50,7 @@ fn integrated_gradients(
     hear: &mut dyn FnMut(Update),
 ) -> Result<Explanation, AttributionError> {
     let starts = request.baseline.starts(&input.pixels, &input.mask, input.side);
-    let integral = IntegratedGradients { input: &input.pixels, starts: &starts };
+    let integral = IntegratedGradients { input: &input.pixels, starts: &starts, order: request.baseline.order() };
     let attribution = integral.run(function, request.stop, cancel, hear)?;
     Ok(Explanation { attribution, output: function.output(), baseline: mean_of(&starts) })
 }

@@ -18,7 +18,9 @@ use super::program::{Frozen, Program, Step, Work};
 use super::share;
 use crate::nn::real::Real;
 use crate::nn::steps::StepId;
-use crate::nn::{self, Along, At, Between, Cotangent, Executor, Gradients, Interrupt, Line, NnError, Secants};
+use crate::nn::{
+    self, Along, At, Between, Cotangent, Executor, Gradients, Interrupt, Line, NnError, Precision, Secants,
+};
 
 /// Runs a plan on one of candle's devices, in f32 or f64.
 #[derive(Debug)]
@@ -356,6 +358,10 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
 
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     fn logits(&mut self, images: &[T]) -> Result<Vec<f64>, NnError> {

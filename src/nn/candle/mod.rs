@@ -27,7 +27,7 @@ use program::Program;
 
 use super::plan::Plan;
 use super::real::Real;
-use super::{Executor, Model, Network, NnError};
+use super::{Executor, Model, Network, NnError, Precision};
 
 /// Points of a path at once where candle's convolutions write out every window: a gigabyte at most.
 const ROWS: usize = 8;
@@ -60,6 +60,10 @@ impl Model for CandleModel {
 
     fn weights_hash(&self) -> &str {
         &self.weights_hash
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     fn rows_at_once(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Which instructions convolutions use: chosen once, when the program first asks.
+//! Which instructions convolutions use: chosen once for each precision, when the program first asks.
 
 use std::any::Any;
 use std::sync::OnceLock;
@@ -133,14 +133,40 @@ impl InstructionSet {
         }
     }
 
-    /// What `DIARET_ISA` says, else the best that is here.
+    /// The one to compute in f32 with: what `DIARET_ISA` says, else the best that is here.
     pub fn chosen() -> Result<Self, NnError> {
-        static CHOSEN: OnceLock<Result<InstructionSet, String>> = OnceLock::new();
-        let choice = CHOSEN.get_or_init(|| match std::env::var_os(VARIABLE) {
-            None => Ok(Self::best()),
-            Some(name) => Self::named(&name.to_string_lossy()),
-        });
-        choice.clone().map_err(NnError::InstructionSet)
+        static BEST: OnceLock<InstructionSet> = OnceLock::new();
+        let forced = Self::forced()?.map(Self::in_f32);
+        Ok(forced.unwrap_or_else(|| *BEST.get_or_init(Self::best)))
+    }
+
+    /// The one to compute with in this precision. `None` for bf16 where it is no faster, or where `DIARET_ISA` says something else.
+    pub fn of(precision: Precision) -> Result<Option<Self>, NnError> {
+        static BEST: OnceLock<Option<InstructionSet>> = OnceLock::new();
+        Ok(match (precision, Self::forced()?) {
+            (Precision::F32, _) => Some(Self::chosen()?),
+            (Precision::Bf16, None) => *BEST.get_or_init(Self::best_in_bf16),
+            (Precision::Bf16, Some(forced)) => Some(forced).filter(|set| set.precision() == Precision::Bf16),
+        })
+    }
+
+    /// What `DIARET_ISA` says, if it says something.
+    fn forced() -> Result<Option<Self>, NnError> {
+        static FORCED: OnceLock<Result<Option<InstructionSet>, String>> = OnceLock::new();
+        let forced = FORCED
+            .get_or_init(|| std::env::var_os(VARIABLE).map(|name| Self::named(&name.to_string_lossy())).transpose());
+        forced.clone().map_err(NnError::InstructionSet)
+    }
+
+    /// What has the same vectors and computes in f32.
+    fn in_f32(self) -> Self {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Self::Avx512,
+            #[cfg(test)]
+            Self::LanesBf16 => Self::Lanes,
+            _ => self,
+        }
     }
 
     /// Makes a convolution ready to run, best for an output of `size`.
@@ -173,15 +199,6 @@ impl InstructionSet {
     pub fn norm<T: Real>(self, channels: usize) -> Box<dyn Loops<T>> {
         let packed = packed::norm(self, channels);
         packed.and_then(same::<_, Box<dyn Loops<T>>>).unwrap_or_else(|| Box::new(portable::AnyChannels))
-    }
-
-    /// The one to compute with in this precision: what [`Self::chosen`] says for f32. `None` for bf16 where it is no faster.
-    pub fn of(precision: Precision) -> Result<Option<Self>, NnError> {
-        static BF16: OnceLock<Option<InstructionSet>> = OnceLock::new();
-        match precision {
-            Precision::F32 => Self::chosen().map(Some),
-            Precision::Bf16 => Ok(*BF16.get_or_init(Self::best_in_bf16)),
-        }
     }
 
     /// Intel's servers of 2023 do products of bf16 at half the rate of those in f32, AMD's at twice.
@@ -241,8 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn bf16_is_chosen_by_those_who_ask_for_it_and_by_no_one_else() {
-        assert_eq!(InstructionSet::best().precision(), Precision::F32);
+    fn bf16_is_for_those_who_ask_for_it_whatever_is_forced() {
+        for set in InstructionSet::ALL.iter().copied().chain([InstructionSet::best()]) {
+            assert_eq!(set.in_f32().precision(), Precision::F32);
+            assert!(set.precision() == Precision::Bf16 || set.in_f32() == set);
+        }
+        assert_eq!(InstructionSet::chosen().unwrap().precision(), Precision::F32);
         let set = InstructionSet::of(Precision::Bf16).unwrap();
         assert!(set.is_none_or(|set| set.is_here() && set.precision() == Precision::Bf16));
     }

@@ -157,7 +157,7 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
     /// `target = relu(conv(source) + bias + residual)`, image by image.
     fn run(&self, source: Source<T>, target: Target<T>, residual: Residual<T>, relu: Relu, workers: Workers<T>);
 
-    /// The kernel that it was made of, `[height, width, in, out]`: the same numbers, or as near as f32 has kept them.
+    /// The kernel that it was made of, `[height, width, in, out]`: the same numbers, or as near as products have them.
     fn kernel(&self) -> Cow<'_, [T]>;
 
     /// Takes another kernel and bias of the same shapes, in the memory of the old ones.

@@ -1,6 +1,6 @@
 //! A [`Plan`] comes in; executors on the processor go out, generic over f32 and f64.
 //!
-//! An [`InstructionSet`] is chosen once. In f32 it makes convolutions of packed weights (`packed`: direct products and
+//! An [`InstructionSet`] is chosen once for each precision. In f32 it makes convolutions of packed weights (`packed`: direct products and
 //! Winograd's transforms); everywhere, in f64 and for reference, there is the portable path (`portable`: gathered patches and
 //! the `gemm` crate). What stands around them is the same for all: kernels turned for the gradient (`turned`), pools (`pool`),
 //! where everything lives (`layout`), some images through a plan and back (`images`), and the rows of a batch over threads

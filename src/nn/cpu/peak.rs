@@ -1,8 +1,8 @@
 //! A number of threads and a precision come in; how many products and sums a second the processor does at best goes out: the
 //! yardstick that kernels are held against.
 //!
-//! Each thread runs independent chains of fused multiply-adds, `x = x * a + b`, that stay in registers and are enough to
-//! hide the instruction's latency (4 or 5 cycles, two a cycle). No memory, no packing, no borders: no kernel can be faster,
+//! Each thread runs independent chains of fused multiply-adds, `x = x * a + b` or `x = x + a b + c d`, that stay in registers and are
+//! enough to hide the instruction's latency (4 to 6 cycles, two a cycle). No memory, no packing, no borders: no kernel can be faster,
 //! and a clock that falls under load falls for both. Threads start together, and the best of many short tries counts,
 //! for whatever else the machine does can only make a try slower.
 
@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_arch = "x86_64")]
+use super::packed;
 use crate::nn::Precision;
 
 /// Chains a thread runs at once: with factor and summand they fill 16 registers, or 32.
@@ -136,7 +138,7 @@ fn kinds() -> Vec<Kind> {
             let run = |steps| unsafe { x86::avx512(steps) };
             kinds.push(Kind { name: "AVX-512", precision: single, products: 16 * CHAINS[1], run });
         }
-        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512bf16") {
+        if packed::Avx512::bf16().is_some() {
             // SAFETY: the processor has AVX-512 and its products of bf16.
             let run = |steps| unsafe { x86::avx512_bf16(steps) };
             kinds.push(Kind { name: "AVX-512 BF16", precision: pairs, products: 32 * CHAINS[1], run });

@@ -105,7 +105,9 @@ impl Avx512 {
         static HERE: OnceLock<bool> = OnceLock::new();
         static PAIRS: PairLoops =
             pair_loops!(#[target_feature(enable = "avx512f,avx512bf16")] Sixteen, [6, 7, 8, 9, 10, 11; 12], 2);
-        let here = || std::arch::is_x86_feature_detected!("avx512bf16");
+        // The compiler takes the one for a part of the other.
+        let here =
+            || std::arch::is_x86_feature_detected!("avx512bf16") && std::arch::is_x86_feature_detected!("avx512bw");
         // SAFETY: as above.
         let here = Self::new().is_some() && *HERE.get_or_init(|| here() && unsafe { check() });
         here.then_some(Self { pairs: Some(&PAIRS) })

@@ -56,9 +56,13 @@ pub unsafe fn agrees<V: Vector>() -> bool {
 #[allow(clippy::inline_always, reason = "as above")]
 pub unsafe fn agrees_in_pairs<V: Paired>() -> bool {
     let lanes = V::LANES;
-    // Some lie between two bf16, and one of each kind exactly in the middle.
+    // Some lie between two bf16, and two exactly in the middle, of which one is rounded down and one up.
     let numbers = |seed: usize| -> [f32; MOST] {
-        std::array::from_fn(|lane| if lane == 3 { 1.0 + 1.0 / 256.0 } else { SOME[(lane + seed) % MOST] * 1.003 })
+        std::array::from_fn(|lane| match lane {
+            3 => 1.0 + 1.0 / 256.0,
+            5 => 1.0 + 3.0 / 256.0,
+            _ => SOME[(lane + seed) % MOST] * 1.003,
+        })
     };
     let (a, b) = (numbers(0), numbers(1));
     // SAFETY: all pointers lead to `MOST` numbers.

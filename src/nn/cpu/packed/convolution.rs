@@ -143,10 +143,14 @@ pub fn pad<'a>(source: Source<f32>, sweep: &Sweep, spare: &'a mut Vec<f32>) -> (
     let place = |axis: usize, place: usize| (place as isize - sweep.origin[axis]) as usize;
     for (image, data) in data.chunks_exact_mut(whole).enumerate() {
         let Source { data: from, size, stride, .. } = source.image(image);
-        for y in (0..size[0]).filter(|&y| place(0, y) < height) {
-            for x in (0..size[1]).filter(|&x| place(1, x) < width) {
-                let from = &from[(y * size[1] + x) * stride..][..channels];
-                data[place(0, y) * line + place(1, x) * channels..][..channels].copy_from_slice(from);
+        for y in (0..size[0]).filter(|&y| place(0, y) < height && place(1, 0) < width) {
+            let (from, to) = (&from[y * size[1] * stride..], &mut data[place(0, y) * line + place(1, 0) * channels..]);
+            let seen = size[1].min(width - place(1, 0));
+            if stride == channels {
+                to[..seen * channels].copy_from_slice(&from[..seen * channels]);
+            } else {
+                let pixels = to.chunks_exact_mut(channels).zip(from.chunks(stride)).take(seen);
+                pixels.for_each(|(to, from)| to.copy_from_slice(&from[..channels]));
             }
         }
     }

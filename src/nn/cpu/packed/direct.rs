@@ -113,7 +113,7 @@ impl<E: Engine> Direct<E> {
                 let strip = Strip {
                     runs,
                     panel: self.panels.panel(depth, panel).as_ptr(),
-                    next: self.panels.panel(depth, panel).as_ptr_range().end,
+                    next: self.next(block, panel, &panels),
                     source: seen.as_ptr(),
                     zeros: self.zeros.as_ptr(),
                     offsets,
@@ -122,7 +122,8 @@ impl<E: Engine> Direct<E> {
                     places,
                     columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former),
                 };
-                // SAFETY: `run` has checked what offsets and places reach; `runs` and `zeros` are those of the panels.
+                // SAFETY: `run` has checked what offsets and places reach, pairs are where `take_in` says; `runs` and `zeros` are
+                // those of the panels.
                 unsafe {
                     match self.pairs {
                         Some(loops) => (loops.multiply)(&strip),
@@ -131,6 +132,13 @@ impl<E: Engine> Direct<E> {
                 }
             }
         }
+    }
+
+    /// What a task that has these panels multiplies after one of a block.
+    fn next(&self, block: usize, panel: usize, panels: &Range<usize>) -> *const f32 {
+        let strip = block * panels.len() + panel - panels.start + 1;
+        let depth = &self.runs[strip / panels.len() % self.runs.len()].0;
+        self.panels.panel(depth, panels.start + strip % panels.len()).as_ptr()
     }
 }
 

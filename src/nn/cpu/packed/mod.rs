@@ -1,4 +1,4 @@
-//! Convolutions in f32 on packed kernels: weights lie in the order in which a micro-kernel reads them, images as they are.
+//! Convolutions of f32 on packed kernels: weights lie in the order in which a micro-kernel reads them, images as they are.
 //!
 //! `vector` says what an instruction set must offer, `avx2`, `avx512` and `neon` are some (`check` tries one, `lanes` stands in for
 //! wide ones in tests); all else is written once and compiled for each:

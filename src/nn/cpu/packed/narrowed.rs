@@ -45,3 +45,26 @@ impl Narrowed {
         words
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::Lanes;
+    use super::super::pairs::apart;
+    use super::super::vector::Engine;
+    use super::*;
+
+    #[test]
+    fn every_pixel_is_taken_once_and_anew_by_every_task_even_when_counting_begins_again() {
+        let loops = Lanes::bf16().pairs().unwrap();
+        let data: Vec<f32> = (0..5 * 4).map(|number| number as f32).collect();
+        let source = View { data: &data, images: 1, size: [1, 5], apart: [20, 20, 4], channels: 2 };
+        let mut narrowed = Narrowed { begun: u32::MAX - 7, ..Narrowed::default() };
+        for _ in 0..4 {
+            let mut offsets = [8, BORDER, 16, 8];
+            let words = narrowed.take_in(loops, &source, &mut offsets);
+            assert_eq!(offsets, [0, BORDER, 1, 0]);
+            assert_eq!([apart(words[0]), apart(words[1])], [[8.0, 9.0], [16.0, 17.0]]);
+        }
+        assert!(narrowed.begun < 8);
+    }
+}

@@ -4,6 +4,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "what loops of known length index stays in registers")]
 
+use super::product::MOST;
 use super::vector::{Products, Vector};
 
 /// Pixels that lie together on the left.
@@ -35,9 +36,6 @@ pub struct Outer<'a> {
     /// Whether the sums are added to what the target has.
     pub add: bool,
 }
-
-/// Columns of a panel at most.
-pub const MOST: usize = 64;
 
 /// Sums a tile.
 ///

@@ -35,8 +35,8 @@ impl PairLoops {
     }
 }
 
-/// The loops for products of so many channels, where they are to be taken in bf16: a pair is of two channels, and a number that
-/// the network is given (three channels, or some taps' three) has more digits than that.
+/// The loops for products of so many channels, where they are to be taken in bf16: a pair is of two channels. An odd number is that
+/// of the image which the network is given, three and some taps' three, and stays in f32.
 pub fn pairs(engine: impl Engine, channels: usize) -> Option<&'static PairLoops> {
     engine.pairs().filter(|_| channels.is_multiple_of(2))
 }
@@ -123,5 +123,17 @@ pub unsafe fn couple<V: Paired>([first, second]: [&[f32]; 2], to: &mut [f32]) {
     }
     for (place, to) in to.iter_mut().enumerate().skip(whole) {
         *to = pair([first[place], second[place]]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_has_the_first_number_in_its_lower_half_and_rounds_ties_to_even() {
+        assert_eq!(pair([1.0, -2.0]).to_bits(), 0xC000_3F80);
+        let ties = pair([1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0]);
+        assert_eq!(apart(ties).map(f32::to_bits), [1.0_f32, 1.0 + 4.0 / 256.0].map(f32::to_bits));
     }
 }

@@ -298,7 +298,7 @@ unsafe fn relu<V: Vector, const VECTORS: usize>(sums: &mut [V; VECTORS]) -> u64 
 /// Numbers of a line of cache.
 const LINE: usize = 16;
 /// Columns of a panel at most.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 
 /// Adds numbers from memory, of which `columns` are there.
 #[inline(always)]

@@ -25,7 +25,7 @@ pub trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// `LANES` numbers to anywhere.
     unsafe fn store(self, to: *mut f32);
-    /// Says that a number will soon be read.
+    /// Says that a number will soon be read; the pointer may lead anywhere.
     unsafe fn prefetch(from: *const f32);
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;

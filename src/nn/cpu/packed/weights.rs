@@ -13,9 +13,9 @@ use std::ops::Range;
 use super::Workspace;
 use super::convolution::{FEW, pad, view};
 use super::image::View;
-use super::outer::{MOST, Outer, Span};
+use super::outer::{Outer, Span};
 use super::pairs::{PairLoops, pairs};
-use super::product::rows;
+use super::product::{MOST, rows};
 use super::scheme::Scheme;
 use super::vector::Engine;
 use super::winograd_weights;
@@ -369,11 +369,17 @@ impl<'a, E: Engine> Job<'a, E> {
         if self.pairs.is_none() {
             return sum_panels(right, (pixels.len(), E::COLUMNS), sums);
         }
-        for (one, other) in pixels.map(|pixel| self.gradients(pixel, columns)) {
-            lanes::add(sums, one);
-            if let Some(other) = other {
-                lanes::add(sums, other);
+        // As there, a sum for each block, so that long sums do not lose what is small.
+        for (column, sums) in sums.chunks_mut(FEW_COLUMNS).enumerate() {
+            let first = columns.start + column * FEW_COLUMNS;
+            let columns = first..first + sums.len();
+            let mut total = [0.0; FEW_COLUMNS];
+            for (one, other) in pixels.clone().map(|pixel| self.gradients(pixel, &columns)) {
+                for row in [Some(one), other].into_iter().flatten() {
+                    total.iter_mut().zip(row).for_each(|(total, value)| *total += value);
+                }
             }
+            sums.iter_mut().zip(total).for_each(|(sum, total)| *sum += total);
         }
     }
 }

@@ -186,10 +186,10 @@ impl<E: Engine> Winograd<E> {
 
     /// The panel that comes after a block of one at a point.
     fn next(&self, point: usize, block: usize, panel: usize) -> *const f32 {
-        let places = [self.panels[0].count(), self.panels.len(), self.runs.len()];
-        let strip = (panel * places[1] + point) * places[2] + block + 1;
-        let [panel, point, block] =
-            [strip / places[2] / places[1] % places[0], strip / places[2] % places[1], strip % places[2]];
+        let (points, blocks) = (self.panels.len(), self.runs.len());
+        let strip = (panel * points + point) * blocks + block + 1;
+        let (block, point, panel) = (strip % blocks, strip / blocks % points, strip / blocks / points);
+        let panel = panel % self.panels[0].count();
         self.panels[point].panel(&self.runs[block].0, panel).as_ptr()
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Case, cases, into_wider, numbers};
 use crate::nn::cpu::InstructionSet;
-use crate::nn::cpu::kernel::{Bits, BitsMut, Gate, Relu, Residual, Slopes, SlopesMut, Source, mask_bytes};
+use crate::nn::cpu::kernel::{Bits, BitsMut, Gate, Relu, Residual, Slopes, SlopesMut, Source, Target, mask_bytes};
 use crate::nn::cpu::parallel::{Spares, Threads};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::{Graph, Op, Padding, Variant, Window};
@@ -219,6 +219,32 @@ proptest! {
     #[test]
     fn paths_agree(case in case(), images in 1_usize..6, residual in 0_usize..3, relu: bool, between: bool, gate in 0_usize..3, accumulate: bool) {
         agree(&case, Kind { images, residual, relu, between, gate }, accumulate).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// What [`agree`] multiplies in bf16 has no more digits than that: it would not see a kernel that computes in f32.
+#[test]
+fn products_in_bf16_are_of_eight_digits() {
+    let window = Window { kernel: [1, 1], stride: 1, padding: Padding::VALID };
+    // Becomes 1.
+    let fine = 1.0 + 1.0 / 1024.0_f32;
+    let (size, data, channels) = ([2, 2], [fine; 8], 2);
+    let pixels = || Source { data: &data, images: 1, size, channels, stride: channels };
+    for set in InstructionSet::ALL.iter().filter(|set| set.is_here() && set.precision() == Precision::Bf16) {
+        let kernel = vec![fine; 4];
+        let (mut values, mut gradient, mut sums, mut bias) = ([0.0; 8], [0.0; 8], [0.0; 4], [0.0; 2]);
+        let target = |data| Target { data, images: 1, stride: channels, size };
+        let (threads, spares) = (Threads(1), Spares::default());
+        let convolution =
+            Convolution { window, kernel: kernel.clone(), bias: vec![0.0; 2], residual: None, relu: false };
+        let forward = set.forward(convolution, size);
+        forward.run(pixels(), target(&mut values), Residual::None, Relu::Apply, (threads, &spares));
+        let backward = set.backward(Turned::new(window, &kernel, channels), size);
+        backward.run(pixels(), target(&mut gradient), false, None, (threads, &spares));
+        let weights = set.weights(window, [channels, channels], size);
+        weights.run(pixels(), pixels(), &mut sums, &mut bias, (threads, &spares));
+        assert_eq!((values, gradient, sums), ([2.0; 8], [2.0; 8], [4.0; 4]), "{set:?}");
+        assert!(bias.iter().all(|sum| (sum - 4.0 * fine).abs() < 1e-6), "{set:?}: a bias is no product");
     }
 }
 

@@ -13,6 +13,9 @@ use crate::nn::training::MOMENTUM;
 use crate::nn::training::small::{IMAGES, SMALL, loss, small_network};
 use crate::nn::{Network, NnError, Precision};
 
+/// Of a parameter, for its slope: of losses of some ten thousands a smaller one leaves no digits, and a larger one bends.
+const STEP: f64 = 1e-4;
+
 fn small_trainer(seed: u64, statistics: Statistics) -> (Trainer<f64>, Vec<f64>) {
     let variant = Variant::keras(Network::ResNet50, Some(3));
     let graph = small_network(&variant);
@@ -32,7 +35,9 @@ proptest! {
         let statistics = if stored { Statistics::Stored } else { Statistics::Batch };
         let (mut trainer, images) = small_trainer(seed, statistics);
         trainer.step(&images, &loss).unwrap();
+        let decisions = trainer.kept.clone();
         let found: Vec<Vec<f64>> = trainer.tensors().iter().map(|tensor| tensor.gradient.clone()).collect();
+        let mut compared = 0;
         for (id, gradient) in found.iter().enumerate() {
             let fixed = trainer.tensors()[id].name.contains("/moving_") || trainer.tensors()[id].name == "a_bn/gamma";
             prop_assert_eq!(gradient.is_empty(), fixed, "{}", &trainer.tensors()[id].name);
@@ -42,17 +47,18 @@ proptest! {
                     trainer.tensors_mut()[id].values[place] += step;
                     let outcome = trainer.step(&images, &loss).unwrap();
                     trainer.tensors_mut()[id].values[place] -= step;
-                    outcome.losses.iter().sum::<f64>()
+                    // Where a ReLU or a maximum changes sides on the way there is no slope to compare with.
+                    (trainer.kept == decisions).then(|| outcome.losses.iter().sum::<f64>())
                 };
-                // Two steps: where they differ a ReLU or a maximum changes sides between them.
-                let slopes = [1e-5, 1e-6].map(|step| (at(step) - at(-step)) / (2.0 * step));
-                if (slopes[0] - slopes[1]).abs() < 1e-6 * slopes[0].abs().max(1.0) {
+                if let (Some(above), Some(below)) = (at(STEP), at(-STEP)) {
+                    let slope = (above - below) / (2.0 * STEP);
                     let (ours, name) = (gradient[place], &trainer.tensors()[id].name);
-                    let off = (ours - slopes[0]).abs();
-                    prop_assert!(off < 1e-6 * slopes[0].abs().max(1.0), "{name} {place}: {ours} {slopes:?}");
+                    compared += 1;
+                    prop_assert!((ours - slope).abs() < 1e-6 * slope.abs().max(1.0), "{name} {place}: {ours} {slope}");
                 }
             }
         }
+        prop_assert!(compared > 50, "{compared} slopes");
     }
 
     #[test]
