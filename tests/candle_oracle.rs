@@ -79,7 +79,8 @@ fn compare<T: Real + WithDType>(network: Network, variant: &Variant, limits: [f6
 
 fn in_both_precisions(network: Network, variant: &Variant) {
     compare::<f64>(network, variant, [1e-11, 1e-10]);
-    compare::<f32>(network, variant, [1e-4, 1e-2]);
+    // Where rounding lets a ReLU or two decide otherwise, a gradient differs by a hundredth; `nn/cpu/tests/flips.rs` takes that out.
+    compare::<f32>(network, variant, [1e-4, 5e-2]);
 }
 
 #[test]
