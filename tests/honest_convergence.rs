@@ -22,11 +22,17 @@ const AGAIN: (&str, &str) = ("IDRiD_048.jpg", "inception-v3");
 const DEFAULT: (&str, &str) = ("blur", "log-odds-referable");
 /// The paper's baseline, and the output that others explain.
 const PAPERS: (&str, &str) = ("black", "logit");
-/// How closely maps of a question were asked, and of how many of the bundled photographs; all unless a number stands there.
-const ASKED: [((&str, &str), &[f64], Option<usize>); 3] = [
-    (DEFAULT, &[0.08, 0.04, 0.02, 0.01], None),
-    (DEFAULT, &[0.005], Some(3)),
-    (PAPERS, &[0.08, 0.04, 0.02, 0.01, 0.005], Some(3)),
+/// Maps that the table must have: of a question, within these tolerances, of so many of the bundled photographs or of all.
+struct Asked {
+    question: (&'static str, &'static str),
+    tolerances: &'static [f64],
+    photographs: Option<usize>,
+}
+
+const ASKED: [Asked; 3] = [
+    Asked { question: DEFAULT, tolerances: &[0.08, 0.04, 0.02, 0.01], photographs: None },
+    Asked { question: DEFAULT, tolerances: &[0.005], photographs: Some(3) },
+    Asked { question: PAPERS, tolerances: &[0.08, 0.04, 0.02, 0.01, 0.005], photographs: Some(3) },
 ];
 
 fn root() -> PathBuf {
@@ -78,8 +84,8 @@ fn the_rows_of_the_table_are_honest() {
     let networks: Vec<Network> = Manifest::read(&root().join("weights")).unwrap().networks.into_keys().collect();
     let bundled = bundled();
     for network in networks {
-        let asked = ASKED.iter().flat_map(|of| of.1.iter().map(move |&tolerance| (of.0, tolerance, of.2)));
-        for (question, tolerance, photographs) in asked {
+        let asked = ASKED.iter().flat_map(|asked| asked.tolerances.iter().map(move |&tolerance| (asked, tolerance)));
+        for (&Asked { question, photographs, .. }, tolerance) in asked {
             let is_asked = |row: &&Row| row.network == network.name() && row.was_asked(question, tolerance);
             let found: BTreeSet<&str> = rows.iter().filter(is_asked).map(|row| row.file.as_str()).collect();
             let missing: Vec<&String> = bundled.iter().filter(|file| !found.contains(file.as_str())).collect();
