@@ -17,9 +17,8 @@ use crate::attribution::integrated_gradients::IntegratedGradients;
 use crate::attribution::quadrature::Rule;
 use crate::attribution::{Attribution, Baseline, Cancel, Differentiable};
 use crate::grading::{Output, Target};
-use crate::nn::Precision;
 use crate::nn::weights::hexadecimal;
-use crate::nn::{Network, SIDE};
+use crate::nn::{Network, Precision, SIDE};
 use crate::session::Explained;
 
 /// What is explained, from where.

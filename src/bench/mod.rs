@@ -31,9 +31,8 @@ pub use self::run::run;
 use self::run::{Run, Sample};
 pub use self::tables::tables;
 use crate::attribution::AttributionError;
-use crate::nn::Precision;
 use crate::nn::weights::WeightsError;
-use crate::nn::{Network, NnError};
+use crate::nn::{Network, NnError, Precision};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,10 +18,9 @@ use super::speed::{self, Pass, SpeedRow};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Part, Report, Settings, throughput, training};
 use crate::fundus::{Listing, NetworkInput};
-use crate::nn::Precision;
 use crate::nn::cpu::peak::{Peak, peak};
 use crate::nn::weights::hexadecimal;
-use crate::nn::{Device, Network};
+use crate::nn::{Device, Network, Precision};
 use crate::session::{Networks, prepare};
 
 /// Photographs of a quick run.

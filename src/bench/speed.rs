@@ -9,9 +9,8 @@ use super::beside::{Answer, Task, Work};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
-use crate::nn::Precision;
 use crate::nn::clock::{Clock, Spent};
-use crate::nn::{At, Executor, Network, NnError, SIDE};
+use crate::nn::{At, Executor, Network, NnError, Precision, SIDE};
 
 /// The class whose logit is differentiated.
 const CLASS: Grade = Grade::Moderate;
@@ -81,9 +80,13 @@ pub struct SpeedRow {
 }
 
 impl SpeedRow {
-    /// Whether nobody computes so.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ours.is_empty() && self.other.is_empty()
+    /// The row; none where nobody computes so, which is said.
+    pub(super) fn of_somebody(self, run: &mut Run, name: &str) -> Option<Self> {
+        let is_there = !self.ours.is_empty() || !self.other.is_empty();
+        if !is_there {
+            run.other.leave_out(format!("{name}: {}", NnError::Precision(self.precision)));
+        }
+        is_there.then_some(self)
     }
 }
 
@@ -120,10 +123,7 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
                 }
             }
         };
-        if row.is_empty() {
-            run.other.leave_out(format!("{name}: {}", NnError::Precision(precision)));
-            continue;
-        }
+        let Some(row) = row.of_somebody(run, &name) else { continue };
         run.note_gradient(&row);
         list.push(row);
     }

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::beside::Work;
 use super::{BenchError, Run, Sample, machine};
 use crate::fundus::Listing;
-use crate::nn::Network;
-use crate::nn::Precision;
 use crate::nn::weights::hexadecimal;
+use crate::nn::{Network, Precision};
 use crate::session::{Networks, grade_all, prepare};
 
 /// Fewer pixels than this are no full-resolution photograph.

@@ -74,11 +74,7 @@ fn row(
         Err(BenchError::Network(NnError::Precision(_))) => what.row(run, None)?,
         Err(error) => return Err(error),
     };
-    if row.is_empty() {
-        run.other.leave_out(format!("{name}: {}", NnError::Precision(task.precision)));
-        return Ok(None);
-    }
-    Ok(Some(row))
+    Ok(row.of_somebody(run, name))
 }
 
 impl<'a> Training<'a> {

@@ -13,8 +13,7 @@ use super::{DONE, DeviceArgument};
 use crate::bench::beside::Beside;
 use crate::bench::{self, Part, Report, Settings};
 use crate::home::Home;
-use crate::nn::Device;
-use crate::nn::Precision;
+use crate::nn::{Device, Precision};
 use crate::session::Files;
 
 /// Pairs of runs in a row: full, quick.

@@ -140,14 +140,16 @@ impl InstructionSet {
         Ok(forced.unwrap_or_else(|| *BEST.get_or_init(Self::best)))
     }
 
-    /// The one to compute with in this precision. `None` for bf16 where it is no faster, or where `DIARET_ISA` says something else.
-    pub fn of(precision: Precision) -> Result<Option<Self>, NnError> {
+    /// The one to compute with in this precision. [`NnError::Precision`] for bf16 where it is no faster, or where `DIARET_ISA` says
+    /// something else.
+    pub fn of(precision: Precision) -> Result<Self, NnError> {
         static BEST: OnceLock<Option<InstructionSet>> = OnceLock::new();
-        Ok(match (precision, Self::forced()?) {
-            (Precision::F32, _) => Some(Self::chosen()?),
+        let set = match (precision, Self::forced()?) {
+            (Precision::F32, _) => return Self::chosen(),
             (Precision::Bf16, None) => *BEST.get_or_init(Self::best_in_bf16),
-            (Precision::Bf16, Some(forced)) => Some(forced).filter(|set| set.precision() == Precision::Bf16),
-        })
+            (Precision::Bf16, forced) => forced.filter(|set| set.precision() == Precision::Bf16),
+        };
+        set.ok_or(NnError::Precision(precision))
     }
 
     /// What `DIARET_ISA` says, if it says something.
@@ -212,8 +214,8 @@ impl InstructionSet {
 
     /// The widest vectors, if they are faster: where 512 bits are computed in halves, 256-bit loops are as good or better.
     fn best() -> Self {
-        let exact = Self::ALL.iter().copied().rev().filter(|set| set.precision() == Precision::F32);
-        let widest = exact.into_iter().find(|set| set.is_here()).unwrap_or(Self::Portable);
+        let may = |set: &Self| set.precision() == Precision::F32 && set.is_here();
+        let widest = Self::ALL.iter().copied().rev().find(may).unwrap_or(Self::Portable);
         #[cfg(target_arch = "x86_64")]
         if widest == Self::Avx512 && !peak::is_512_faster() {
             return Self::Avx2;
@@ -264,8 +266,10 @@ mod tests {
             assert!(set.precision() == Precision::Bf16 || set.in_f32() == set);
         }
         assert_eq!(InstructionSet::chosen().unwrap().precision(), Precision::F32);
-        let set = InstructionSet::of(Precision::Bf16).unwrap();
-        assert!(set.is_none_or(|set| set.is_here() && set.precision() == Precision::Bf16));
+        match InstructionSet::of(Precision::Bf16) {
+            Ok(set) => assert!(set.is_here() && set.precision() == Precision::Bf16),
+            Err(error) => assert!(matches!(error, NnError::Precision(Precision::Bf16)), "{error}"),
+        }
     }
 
     #[test]

@@ -63,8 +63,7 @@ impl CpuModel {
         weights_hash: String,
         precision: Precision,
     ) -> Result<Self, NnError> {
-        let set = InstructionSet::of(precision)?.ok_or(NnError::Precision(precision))?;
-        let program = Arc::new(Program::new(Arc::unwrap_or_clone(plan), set)?);
+        let program = Arc::new(Program::new(Arc::unwrap_or_clone(plan), InstructionSet::of(precision)?)?);
         Ok(Self { network, program, weights_hash })
     }
 }

@@ -109,8 +109,7 @@ impl<T: Real> Trainer<T> {
         statistics: Statistics,
         precision: Precision,
     ) -> Result<Self, NnError> {
-        let set = InstructionSet::of(precision)?.ok_or(NnError::Precision(precision))?;
-        Self::with(set, graph, parameters, batch, statistics)
+        Self::with(InstructionSet::of(precision)?, graph, parameters, batch, statistics)
     }
 
     /// The same with other instructions than the program has chosen.

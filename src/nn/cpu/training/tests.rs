@@ -323,7 +323,10 @@ fn run<T: Real>(
 /// it is in use. Of a processor that has none, without its instructions, on the network that takes the least time.
 #[test]
 fn gradients_in_bf16_are_near_the_exact_ones_of_its_decisions() {
-    let real = InstructionSet::of(Precision::Bf16).unwrap();
+    let real = match InstructionSet::of(Precision::Bf16) {
+        Err(NnError::Precision(_)) => None,
+        set => Some(set.unwrap()),
+    };
     let sets = real.into_iter().flat_map(|set| Network::ALL.map(|network| (network, set)));
     for (network, set) in sets.chain([(Network::ResNet50, InstructionSet::LanesBf16)]) {
         let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
