@@ -52,6 +52,8 @@ pub struct Values<'a, T> {
     pub relu: bool,
     /// Becomes a bit for each number that a gradient comes through.
     pub bits: &'a mut [u8],
+    /// Whether all values are too many to be read from cache afterwards.
+    pub past_cache: bool,
 }
 
 /// A gradient by a value: its pixels are `stride` apart; where a bit is not set it does not come through.
@@ -74,6 +76,9 @@ pub struct Passing<'a, T> {
 
 /// Loops over pixels, as many as there are products of.
 pub trait Loops<T>: Debug + Send + Sync {
+    /// Adds to `sums`, over pixels, what the product is above that of the first one, and its square.
+    fn moments(&self, products: &[T], sums: [&mut [T]; 2]);
+
     /// Products become values.
     fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>);
 

@@ -1,12 +1,12 @@
 //! 256-bit vectors with fused multiply-add: Intel since Haswell, AMD since Zen.
 
 use std::arch::x86_64::{
-    __m256, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadl_epi64, _mm_packs_epi32, _mm_packus_epi16, _mm_prefetch,
+    __m256, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadl_epi64, _mm_packs_epi32, _mm_packus_epi16, _mm_prefetch, _mm_sfence,
     _mm_storel_epi64, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_andnot_ps, _mm256_castsi256_ps,
     _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
     _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps,
     _mm256_min_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_sub_ps,
 };
 use std::ops::RangeInclusive;
 
@@ -30,6 +30,8 @@ impl Vector for Eight {
         splat(value: f32) -> Self { Self(_mm256_set1_ps(value)) }
         load(from: *const f32) -> Self { Self(_mm256_loadu_ps(from)) }
         store(self: Self, to: *mut f32) -> () { _mm256_storeu_ps(to, self.0) }
+        stream(self: Self, to: *mut f32) -> () { _mm256_stream_ps(to, self.0) }
+        fence() -> () { _mm_sfence() }
         prefetch(from: *const f32) -> () { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         add(self: Self, other: Self) -> Self { Self(_mm256_add_ps(self.0, other.0)) }
         sub(self: Self, other: Self) -> Self { Self(_mm256_sub_ps(self.0, other.0)) }

@@ -1,12 +1,12 @@
 //! 512-bit vectors: Intel's servers since 2017, AMD since Zen 4 (which computes them in halves: `peak::is_512_faster`).
 
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512, __m512bh, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128,
-    _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps,
-    _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
-    _mm512_div_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    __m256bh, __m256i, __m512, __m512bh, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence,
+    _mm_storeu_si128, _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtps_epi32,
+    _mm512_cvtusepi32_epi8, _mm512_div_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps,
+    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
 };
 use std::mem::transmute;
 use std::ops::RangeInclusive;
@@ -33,6 +33,8 @@ impl Vector for Sixteen {
         splat(value: f32) -> Self { Self(_mm512_set1_ps(value)) }
         load(from: *const f32) -> Self { Self(_mm512_loadu_ps(from)) }
         store(self: Self, to: *mut f32) -> () { _mm512_storeu_ps(to, self.0) }
+        stream(self: Self, to: *mut f32) -> () { _mm512_stream_ps(to, self.0) }
+        fence() -> () { _mm_sfence() }
         prefetch(from: *const f32) -> () { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         add(self: Self, other: Self) -> Self { Self(_mm512_add_ps(self.0, other.0)) }
         sub(self: Self, other: Self) -> Self { Self(_mm512_sub_ps(self.0, other.0)) }

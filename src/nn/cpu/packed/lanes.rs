@@ -28,6 +28,8 @@ impl<const N: usize> Vector for Plain<N> {
         splat(value: f32) -> Self { Self([value; N]) }
         load(from: *const f32) -> Self { Self(from.cast::<[f32; N]>().read_unaligned()) }
         store(self: Self, to: *mut f32) -> () { to.cast::<[f32; N]>().write_unaligned(self.0) }
+        stream(self: Self, to: *mut f32) -> () { self.store(to) }
+        fence() -> () {}
         prefetch(_from: *const f32) -> () {}
         add(self: Self, other: Self) -> Self { self.with(other, |a, b| a + b) }
         sub(self: Self, other: Self) -> Self { self.with(other, |a, b| a - b) }

@@ -30,7 +30,9 @@ impl Vector for Four {
         splat(value: f32) -> Self { Self(vdupq_n_f32(value)) }
         load(from: *const f32) -> Self { Self(vld1q_f32(from)) }
         store(self: Self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
-        // Nothing in stable Rust asks for it; it is only a hint.
+        // Nothing in stable Rust asks for the like, nor for a number ahead of time; both are only hints.
+        stream(self: Self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
+        fence() -> () {}
         prefetch(_from: *const f32) -> () {}
         add(self: Self, other: Self) -> Self { Self(vaddq_f32(self.0, other.0)) }
         sub(self: Self, other: Self) -> Self { Self(vsubq_f32(self.0, other.0)) }

@@ -5,6 +5,8 @@ use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
 
 /// Channels of a block.
 const BLOCK: usize = 16;
+/// How far ahead of what it reads a loop asks for memory, in numbers: what the processor asks for by itself ends with a page.
+const AHEAD: usize = 256;
 type Block = [f32; BLOCK];
 type Bits = [u8; BLOCK / 8];
 
@@ -22,6 +24,8 @@ impl<E: Engine> WholeBlocks<E> {
 /// One of the loops.
 #[derive(Debug)]
 pub enum Pass<'a> {
+    /// [`Loops::moments`].
+    Moments(&'a [f32], [&'a mut [f32]; 2]),
     /// [`Loops::normalise`].
     Normalise(&'a Affine<f32>, &'a [f32], Values<'a, f32>),
     /// [`Loops::sum`].
@@ -31,6 +35,10 @@ pub enum Pass<'a> {
 }
 
 impl<E: Engine> Loops<f32> for WholeBlocks<E> {
+    fn moments(&self, products: &[f32], sums: [&mut [f32]; 2]) {
+        self.0.norm(Pass::Moments(products, sums));
+    }
+
     fn normalise(&self, affine: &Affine<f32>, products: &[f32], values: Values<f32>) {
         self.0.norm(Pass::Normalise(affine, products, values));
     }
@@ -55,6 +63,7 @@ pub unsafe fn run<V: Vector>(pass: Pass) {
     // SAFETY: the caller's promise.
     unsafe {
         match pass {
+            Pass::Moments(products, sums) => moments::<V>(products, sums),
             Pass::Normalise(affine, products, values) => normalise::<V>(affine, products, values),
             Pass::Sum(incoming, products, minus, sums) => sum::<V>(incoming, products, minus, sums),
             Pass::Back(back, products, gradient) => go_back::<V>(back, products, gradient),
@@ -77,12 +86,52 @@ fn bits_from(bits: Bits, from: usize) -> u32 {
     u32::from(u16::from_le_bytes(bits)) >> from
 }
 
+/// A vector of a block that is read once, and so from memory.
+///
+/// # Safety
+/// As of [`run`]; a block is whole vectors.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn read<V: Vector>(block: &Block, from: usize) -> V {
+    let start = block.as_ptr();
+    // SAFETY: the caller's promise.
+    unsafe {
+        V::prefetch(start.wrapping_add(from + AHEAD));
+        V::load(start.add(from))
+    }
+}
+
+/// # Safety
+/// As of [`run`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn moments<V: Vector>(products: &[f32], sums: [&mut [f32]; 2]) {
+    let [above, squares] = sums.map(blocks_mut);
+    let channels = above.len() * BLOCK;
+    let first = blocks(&products[..channels]);
+    for products in products.chunks_exact(channels) {
+        for (place, product) in blocks(products).iter().enumerate() {
+            for from in (0..BLOCK).step_by(V::LANES) {
+                // SAFETY: the caller's promise; a block is whole vectors.
+                unsafe {
+                    let at = |block: &Block| V::load(block.as_ptr().add(from));
+                    let off = read::<V>(product, from).sub(at(&first[place]));
+                    at(&above[place]).add(off).store(above[place].as_mut_ptr().add(from));
+                    off.fma(off, at(&squares[place])).store(squares[place].as_mut_ptr().add(from));
+                }
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As of [`run`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
 unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: Values<f32>) {
-    let Values { data, stride, shortcut, relu, bits } = values;
+    let Values { data, stride, shortcut, relu, bits, past_cache } = values;
+    let aligned = data.as_ptr().addr().is_multiple_of(size_of::<f32>() * V::LANES);
+    let streams = past_cache && aligned && stride.is_multiple_of(V::LANES);
     let channels = affine.factor.len();
     let (factor, minus, shift) = (blocks(&affine.factor), blocks(&affine.minus), blocks(&affine.shift));
     let rows = products.chunks_exact(channels).zip(data.chunks_mut(stride));
@@ -92,25 +141,30 @@ unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: V
         for place in 0..channels / BLOCK {
             let mut positive = 0;
             for from in (0..BLOCK).step_by(V::LANES) {
-                // SAFETY: the caller's promise; a block is whole vectors.
+                // SAFETY: as in `moments`.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let mut value =
-                        at(&products[place]).add(at(&minus[place])).fma(at(&factor[place]), at(&shift[place]));
+                    let above = read::<V>(&products[place], from).add(at(&minus[place]));
+                    let mut value = above.fma(at(&factor[place]), at(&shift[place]));
                     if let Some(shortcut) = shortcut {
-                        value = value.add(at(&shortcut[place]));
+                        value = value.add(read(&shortcut[place], from));
                     }
                     if relu {
                         let bits;
                         (value, bits) = value.relu();
                         positive |= bits << from;
                     }
-                    value.store(data[place].as_mut_ptr().add(from));
+                    let to = data[place].as_mut_ptr().add(from);
+                    if streams { value.stream(to) } else { value.store(to) }
                 }
             }
             let all: Bits = if relu { (positive as u16).to_le_bytes() } else { [u8::MAX; 2] };
             bits[place] = all;
         }
+    }
+    if streams {
+        // SAFETY: the caller's promise.
+        unsafe { V::fence() };
     }
 }
 
@@ -127,11 +181,11 @@ unsafe fn sum<V: Vector>(incoming: Incoming<f32>, products: &[f32], minus: &[f32
         let (products, data, bits) = (blocks(products), blocks(&data[..channels]), bits.as_chunks().0);
         for place in 0..channels / BLOCK {
             for from in (0..BLOCK).step_by(V::LANES) {
-                // SAFETY: as in `normalise`.
+                // SAFETY: as in `moments`.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let gradient = at(&data[place]).keep(bits_from(bits[place], from));
-                    let above = at(&products[place]).add(at(&minus[place]));
+                    let gradient = read::<V>(&data[place], from).keep(bits_from(bits[place], from));
+                    let above = read::<V>(&products[place], from).add(at(&minus[place]));
                     at(&gradients[place]).add(gradient).store(gradients[place].as_mut_ptr().add(from));
                     gradient.fma(above, at(&others[place])).store(others[place].as_mut_ptr().add(from));
                 }
@@ -154,11 +208,11 @@ unsafe fn go_back<V: Vector>(back: &Back<f32>, products: &mut [f32], gradient: P
         let (products, data, bits) = (blocks_mut(products), blocks_mut(&mut data[..channels]), bits.as_chunks().0);
         for place in 0..channels / BLOCK {
             for from in (0..BLOCK).step_by(V::LANES) {
-                // SAFETY: as in `normalise`.
+                // SAFETY: as in `moments`.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let before = at(&data[place]).keep(bits_from(bits[place], from));
-                    let above = at(&products[place]).add(at(&minus[place]));
+                    let before = read::<V>(&data[place], from).keep(bits_from(bits[place], from));
+                    let above = read::<V>(&products[place], from).add(at(&minus[place]));
                     let product = before.fma(at(&factor[place]), above.fma(at(&slope[place]), at(&shift[place])));
                     product.store(products[place].as_mut_ptr().add(from));
                     if keep {
@@ -191,23 +245,27 @@ mod tests {
         let back = Back { factor, slope, minus, shift };
         let [mut products, mut gradient, shortcut] = [5, 6, 7].map(|salt| some(salt, PIXELS * CHANNELS));
         let (mut value, mut bits) = (products.clone(), vec![0; PIXELS * CHANNELS / 8]);
-        let [mut first, mut second] = [[0.0; CHANNELS]; 2];
+        let mut sums = [[0.0; CHANNELS]; 4];
+        let [first, second, third, fourth] = &mut sums;
+        // SAFETY: it takes no instructions of its own.
+        unsafe { run::<V>(Pass::Moments(&products, [third, fourth])) };
         let values = Values {
             data: &mut value,
             stride: CHANNELS,
             shortcut: Some((&shortcut, CHANNELS)),
             relu: true,
             bits: &mut bits,
+            past_cache: true,
         };
-        // SAFETY: it takes no instructions of its own.
+        // SAFETY: as above.
         unsafe { run::<V>(Pass::Normalise(&affine, &products, values)) };
         let incoming = Incoming { data: &gradient, stride: CHANNELS, bits: &bits };
         // SAFETY: as above.
-        unsafe { run::<V>(Pass::Sum(incoming, &products, &affine.minus, [&mut first, &mut second])) };
+        unsafe { run::<V>(Pass::Sum(incoming, &products, &affine.minus, [first, second])) };
         let passing = Passing { data: &mut gradient, stride: CHANNELS, bits: &bits, keep: true };
         // SAFETY: as above.
         unsafe { run::<V>(Pass::Back(&back, &mut products, passing)) };
-        ([value, first.to_vec(), second.to_vec(), products, gradient].concat(), bits)
+        ([value, sums.concat(), products, gradient].concat(), bits)
     }
 
     #[test]

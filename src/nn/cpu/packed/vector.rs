@@ -25,6 +25,10 @@ pub trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// `LANES` numbers to anywhere.
     unsafe fn store(self, to: *mut f32);
+    /// The same past the caches, to a multiple of a vector's bytes; seen by other threads after [`Vector::fence`].
+    unsafe fn stream(self, to: *mut f32);
+    /// Ends what was streamed, as if it had been stored.
+    unsafe fn fence();
     /// Says that a number will soon be read; the pointer may lead anywhere.
     unsafe fn prefetch(from: *const f32);
     /// `self + other`.

@@ -15,6 +15,11 @@ use crate::nn::real::Real;
 pub struct AnyChannels;
 
 impl<T: Real> Loops<T> for AnyChannels {
+    fn moments(&self, products: &[T], sums: [&mut [T]; 2]) {
+        let [above, squares] = sums;
+        moments(products, above, squares);
+    }
+
     fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>) {
         normalise(affine, products, values);
     }
@@ -33,6 +38,20 @@ impl<T: Real> Loops<T> for AnyChannels {
 fn block(place: usize, channels: usize) -> Result<Range<usize>, Range<usize>> {
     let from = place * MASK;
     if channels - from >= MASK { Ok(from..from + MASK) } else { Err(from..channels) }
+}
+
+lanes! {
+    fn moments<T>(products: &[T], above: &mut [T], squares: &mut [T]) {
+        let channels = above.len();
+        let first = &products[..channels];
+        for row in products.chunks_exact(channels) {
+            for (((above, square), product), first) in above.iter_mut().zip(&mut *squares).zip(row).zip(first) {
+                let off = *product - *first;
+                *above += off;
+                *square += off * off;
+            }
+        }
+    }
 }
 
 lanes! {

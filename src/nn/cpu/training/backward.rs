@@ -7,7 +7,7 @@ use super::norm::go_back;
 use super::{Layer, Step, Tensor, Trainer, groups, take};
 use crate::nn::clock::Work;
 use crate::nn::cpu::images::{give, share, source, target};
-use crate::nn::cpu::kernel::{Backward, Source, Target, mask_bytes};
+use crate::nn::cpu::kernel::{Backward, Bits, Gate, Source, Target, mask_bytes};
 use crate::nn::cpu::layout::ResidualGradient;
 use crate::nn::cpu::norm::{Back, Incoming, Passing};
 use crate::nn::cpu::parallel::{Threads, at_least};
@@ -98,7 +98,9 @@ impl<T: Real> Trainer<T> {
             layer.settle_back(convolution, tensors, *statistics, pixels);
             layer.sums.clear();
             let products = &mut layer.products[..pixels * channels];
-            let passing = Passing { data, stride, bits, keep: convolution.residual.is_some() };
+            // What its reader has taken through the ReLU is the shortcut's gradient already.
+            let keep = convolution.residual.is_some() && !(place.gate.passed && place.gate.holder == id);
+            let passing = Passing { data, stride, bits, keep };
             go_back(layer.loops.as_ref(), &layer.back, products, passing, threads);
         });
     }
@@ -133,7 +135,8 @@ impl<T: Real> Trainer<T> {
         }
     }
 
-    /// `gradient`: that by the products. What stands before the input takes its sums in while they are in cache.
+    /// `gradient`: that by the products. Where that completes the gradient by the input, it goes through the input's ReLU (that of
+    /// a concatenation does so part by part, later), and what stands before the input takes its sums in while they are in cache.
     fn backward_input(&mut self, id: StepId, backward: &dyn Backward<T>, gradient: Source<T>) {
         let threads = Threads(rayon::current_num_threads());
         let Self { steps, layout, slots, kept, spares, layers, spare, clock, .. } = self;
@@ -143,10 +146,12 @@ impl<T: Real> Trainer<T> {
         let read_again = (!parts.is_empty()).then_some(view.pixels() * view.stride);
         for images in groups(gradient.images, read_again) {
             let mut to = target(&mut slots[view.slot], &view, gradient.images);
-            // Its ReLU stands behind a batch norm: `Back` goes through both.
             clock.time(Some(Work::Convolution), || {
                 let (source, target) = (gradient.some(images.clone()), to.some(images.clone()));
-                backward.run(source, target, place.accumulate, None, (threads, spares));
+                let stride = mask_bytes(view.channels);
+                let bits = || Bits { data: &kept[input][images.start * view.pixels() * stride..], stride };
+                let gate = (place.completes && !steps[input].is_concat()).then(|| Gate::Bits(bits()));
+                backward.run(source, target, place.accumulate, gate, (threads, spares));
             });
             for &part in &parts {
                 let Some(layer) = &mut layers[part] else { continue };

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::norm::normalise;
+use super::norm::{UNCACHED, normalise};
 use super::{Layer, Tensor, Trainer, groups};
 use crate::nn::clock::Work;
 use crate::nn::cpu::images::{dense, preprocess, source, target};
@@ -87,13 +87,16 @@ impl<T: Real> Trainer<T> {
             let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
             multiply(layer.forward.as_ref(), input.some(images), to);
             if measures {
-                clock.time(Some(Work::Norm), || layer.moments.take_in(products, spare, threads));
+                clock.time(Some(Work::Norm), || {
+                    layer.moments.take_in(layer.loops.as_ref(), products, spare, threads);
+                });
             }
         }
         clock.time(Some(Work::Norm), || {
             layer.settle(convolution, tensors, *statistics);
             let shortcut = convolution.residual.map(value).map(|value| (value.data, value.stride));
-            let values = Values { data, stride, shortcut, relu: convolution.relu, bits: &mut kept[id] };
+            let (relu, bits, past_cache) = (convolution.relu, &mut *kept[id], length >= UNCACHED);
+            let values = Values { data, stride, shortcut, relu, bits, past_cache };
             normalise(layer.loops.as_ref(), &layer.affine, &layer.products[..length], values, threads);
         });
     }

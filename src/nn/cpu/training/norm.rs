@@ -2,13 +2,14 @@
 //! cache go to the loops of an instruction set, and sums of chunks become those of all pixels.
 
 use crate::nn::cpu::kernel::mask_bytes;
-use crate::nn::cpu::lanes::lanes;
 use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
 use crate::nn::cpu::parallel::{Threads, at_least};
 use crate::nn::real::Real;
 
-/// Numbers that a thread takes at once: they stay in cache while they are read twice.
-const CHUNK: usize = 16 * 1024;
+/// Numbers that a thread takes at once: enough that sums of chunks are few; few in tests.
+const CHUNK: usize = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
+/// Numbers that no cache holds until they are read again; few in tests, whose images are small.
+pub const UNCACHED: usize = if cfg!(test) { 1024 } else { 4 * 1024 * 1024 };
 /// Pixels that it takes at least: sums of a chunk are as many numbers as two pixels.
 const LEAST: usize = 32;
 
@@ -38,52 +39,38 @@ impl Moments {
         self.pixels = 0;
     }
 
-    /// Takes in `products`; `spare` holds the moments of their chunks on the way.
-    pub fn take_in<T: Real>(&mut self, products: &[T], spare: &mut Vec<T>, threads: Threads) {
+    /// Takes in `products`; `spare` holds the sums of their chunks on the way.
+    pub fn take_in<T: Real>(&mut self, loops: &dyn Loops<T>, products: &[T], spare: &mut Vec<T>, threads: Threads) {
         let channels = self.mean.len();
         let (pixels, length) = (products.len() / channels, chunk(channels));
         let sums = at_least(spare, pixels.div_ceil(length) * 2 * channels);
         threads.chunks(sums, 2 * channels, |place, sums| {
-            let (minus, squares) = sums.split_at_mut(channels);
             let end = products.len().min((place + 1) * length * channels);
-            moments(&products[place * length * channels..end], minus, squares);
+            sums.fill(T::ZERO);
+            loops.moments(&products[place * length * channels..end], sums.split_at_mut(channels).into());
         });
         for (place, sums) in sums.chunks_exact(2 * channels).enumerate() {
-            let (minus, squares) = sums.split_at(channels);
-            self.join(minus, squares, length.min(pixels - place * length));
+            let first = &products[place * length * channels..][..channels];
+            self.join(first, sums.split_at(channels).into(), length.min(pixels - place * length));
         }
     }
 
-    /// Takes in `pixels` more, whose negative mean and sum of squares about it these are (Chan et al. 1983).
-    fn join<T: Real>(&mut self, minus: &[T], squares: &[T], pixels: usize) {
+    /// Takes in `pixels` more, of which these are the first one and the sums of what they are above it and of the squares of that.
+    ///
+    /// Taken from the first one nothing is lost that the variance would miss: a square of its distance from the mean is among those
+    /// that the variance is the mean of. The rest is the formula of Chan et al. 1983.
+    fn join<T: Real>(&mut self, first: &[T], [above, squares]: [&[T]; 2], pixels: usize) {
         let (before, more) = (self.pixels as f64, pixels as f64);
-        let all = before + more;
-        for (channel, (mean, variance)) in self.mean.iter_mut().zip(&mut self.variance).enumerate() {
-            let off = -minus[channel].to_f64() - *mean;
-            *mean += off * more / all;
-            *variance = (*variance * before + squares[channel].to_f64() + off * off * before * more / all) / all;
+        let (each, share) = (1.0 / more, more / (before + more));
+        let sums = above.iter().zip(squares).zip(first);
+        for ((mean, variance), ((above, square), first)) in self.mean.iter_mut().zip(&mut self.variance).zip(sums) {
+            let above = above.to_f64() * each;
+            let own = (square.to_f64() * each - above * above).max(0.0);
+            let off = first.to_f64() + above - *mean;
+            *mean += off * share;
+            *variance += (own - *variance + off * off * (1.0 - share)) * share;
         }
         self.pixels += pixels;
-    }
-}
-
-lanes! {
-    /// The negative mean of some pixels, and the sum of squares about it.
-    fn moments<T>(products: &[T], minus: &mut [T], squares: &mut [T]) {
-        let channels = minus.len();
-        minus.fill(T::ZERO);
-        squares.fill(T::ZERO);
-        for row in products.chunks_exact(channels) {
-            minus.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
-        }
-        let share = T::from_f64(-1.0 / (products.len() / channels) as f64);
-        minus.iter_mut().for_each(|sum| *sum = *sum * share);
-        for row in products.chunks_exact(channels) {
-            for ((square, value), minus) in squares.iter_mut().zip(row).zip(&*minus) {
-                let off = *value + *minus;
-                *square += off * off;
-            }
-        }
     }
 }
 
@@ -143,7 +130,7 @@ pub fn normalise<T: Real>(
     loops: &dyn Loops<T>,
     affine: &Affine<T>,
     products: &[T],
-    Values { data, stride, shortcut, relu, bits }: Values<T>,
+    Values { data, stride, shortcut, relu, bits, past_cache }: Values<T>,
     threads: Threads,
 ) {
     let channels = affine.factor.len();
@@ -151,7 +138,7 @@ pub fn normalise<T: Real>(
     threads.pairs((data, length * stride), (bits, length * bytes), |place, data, bits| {
         let end = products.len().min((place + 1) * length * channels);
         let shortcut = shortcut.map(|(shortcut, stride)| (&shortcut[place * length * stride..], stride));
-        let values = Values { data, stride, shortcut, relu, bits };
+        let values = Values { data, stride, shortcut, relu, bits, past_cache };
         loops.normalise(affine, &products[place * length * channels..end], values);
     });
 }

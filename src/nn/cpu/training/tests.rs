@@ -63,6 +63,7 @@ proptest! {
 
     #[test]
     fn moments_are_those_of_all_pixels(seed: u64, pixels in 1usize..3000, channels in 1usize..20, threads in 1usize..3) {
+        let loops = InstructionSet::Portable.norm(channels);
         // Far from nought: what a sum of squares loses.
         let products: Vec<f64> = numbers(seed, pixels * channels).into_iter().map(|value| 1e3 + value).collect();
         let single: Vec<f32> = products.iter().map(|value| *value as f32).collect();
@@ -70,8 +71,8 @@ proptest! {
         // In two parts, as images come.
         let half = pixels / 2 * channels;
         for part in [0..half, half..pixels * channels] {
-            moments.take_in(&products[part.clone()], &mut Vec::new(), Threads(threads));
-            rough.take_in(&single[part], &mut Vec::new(), Threads(threads));
+            moments.take_in(loops.as_ref(), &products[part.clone()], &mut Vec::new(), Threads(threads));
+            rough.take_in(InstructionSet::Portable.norm(channels).as_ref(), &single[part], &mut Vec::new(), Threads(threads));
         }
         for channel in 0..channels {
             let values = || products.iter().skip(channel).step_by(channels);
@@ -132,20 +133,37 @@ impl Behind {
         bits[byte] >> (channel % 8) & 1 == 1
     }
 
+    /// Sums of what products are above those of the first pixel, and of the squares of that.
+    fn moments(&self, set: InstructionSet) -> Result<(), TestCaseError> {
+        let products = self.numbers(8, self.pixels * self.channels);
+        let [mut above, mut squares] = [vec![0.5; self.channels], vec![-0.5; self.channels]];
+        set.norm(self.channels).moments(&products, [&mut above, &mut squares]);
+        for channel in 0..self.channels {
+            let off = products.iter().skip(channel).step_by(self.channels).map(|product| product - products[channel]);
+            prop_assert!((above[channel] - 0.5 - off.clone().sum::<f32>()).abs() < 1e-5, "{set:?} {channel}");
+            let square = off.map(|off| off * off).sum::<f32>();
+            prop_assert!((squares[channel] + 0.5 - square).abs() < 1e-5, "{set:?} {channel}");
+        }
+        Ok(())
+    }
+
     /// Products become values, as the equation has it.
-    fn normalised(&self, set: InstructionSet) -> Result<(), TestCaseError> {
+    fn normalised(&self, set: InstructionSet, past_cache: bool) -> Result<(), TestCaseError> {
         let coefficients = |salt| self.numbers(salt, self.channels);
         let affine = Affine { factor: coefficients(1), minus: coefficients(2), shift: coefficients(3) };
         let (products, shortcut) =
             (self.numbers(4, self.pixels * self.channels), self.numbers(5, self.pixels * self.stride));
-        let mut data = vec![7.0; self.pixels * self.stride];
+        let mut memory = vec![7.0; self.pixels * self.stride + LINE];
+        let start = memory.as_ptr().align_offset(LINE);
+        let data = &mut memory[start..][..self.pixels * self.stride];
         let mut bits = vec![0x5A; self.pixels * mask_bytes(self.channels)];
         let values = Values {
-            data: &mut data,
+            data: &mut *data,
             stride: self.stride,
             shortcut: self.shortcut.then_some((shortcut.as_slice(), self.stride)),
             relu: self.relu,
             bits: &mut bits,
+            past_cache,
         };
         set.norm(self.channels).normalise(&affine, &products, values);
         for place in self.places() {
@@ -204,7 +222,9 @@ proptest! {
     #[test]
     fn what_stands_behind_products_is_the_same_in_every_instruction_set(behind in behind()) {
         for &set in InstructionSet::ALL.iter().filter(|set| set.is_here()) {
-            behind.normalised(set)?;
+            behind.moments(set)?;
+            behind.normalised(set, false)?;
+            behind.normalised(set, true)?;
             behind.back(set)?;
         }
     }
