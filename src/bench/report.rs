@@ -36,7 +36,7 @@ pub struct Report {
     pub winners: Winners,
     /// What was not measured, and why.
     pub left_out: Vec<String>,
-    /// How long all of it took, in seconds.
+    /// How long all of it took, in seconds, with what was taken from earlier runs.
     pub seconds: f64,
 }
 

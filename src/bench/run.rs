@@ -94,6 +94,7 @@ pub fn run(
         speed.extend(run.training(&subjects, &samples)?);
     }
     let maps = if run.measures(Part::Maps) { run.maps(&subjects, &samples)? } else { Vec::new() };
+    let earlier = run.kept.earlier();
     let (winners, left_out) = run.other.into_parts();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,7 +109,7 @@ pub fn run(
         grading,
         winners,
         left_out,
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: begun.elapsed().as_secs_f64() + earlier,
     })
 }
 

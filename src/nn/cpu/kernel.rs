@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::iter;
 use std::ops::Range;
 
 use super::lanes;
@@ -200,10 +201,25 @@ impl Sweep {
     }
 
     /// Image, row and column of an output pixel, where each pixel of `together` images is counted before their next one.
-    pub fn place(&self, place: usize, together: usize) -> [usize; 3] {
+    fn place(&self, place: usize, together: usize) -> [usize; 3] {
         let [height, width] = self.grid;
         let (pixel, image) = (place / together, place % together);
         [pixel / (height * width) * together + image, pixel / width % height, pixel % width]
+    }
+
+    /// The same of all output pixels from `first` on, without a division for each.
+    pub fn places(&self, first: usize, together: usize) -> impl Iterator<Item = [usize; 3]> + use<> {
+        let [height, width] = self.grid;
+        let next = move |&([image, y, x], among): &([usize; 3], usize)| {
+            let first = image - among;
+            Some(match () {
+                () if among + 1 < together => ([image + 1, y, x], among + 1),
+                () if x + 1 < width => ([first, y, x + 1], 0),
+                () if y + 1 < height => ([first, y + 1, 0], 0),
+                () => ([first + together, 0, 0], 0),
+            })
+        };
+        iter::successors(Some((self.place(first, together), first % together)), next).map(|(place, _)| place)
     }
 }
 
@@ -221,4 +237,27 @@ pub fn through_relu<T: Real>(target: Target<T>, channels: usize, gate: Gate, thr
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn places_follow_each_other(
+            grid in [1usize..5, 1usize..5],
+            groups in 1usize..4,
+            together in 1usize..4,
+            first in 0usize..20,
+        ) {
+            let sweep = Sweep { kernel: [1, 1], stride: 1, origin: [0, 0], grid };
+            let all = grid[0] * grid[1] * groups * together;
+            let first = first % all;
+            let expected: Vec<_> = (first..all).map(|place| sweep.place(place, together)).collect();
+            prop_assert_eq!(sweep.places(first, together).take(all - first).collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -86,6 +86,9 @@ pub fn max_forward_with<T: Real>(
     });
 }
 
+/// Winners that are compared at once.
+const ALIKE: usize = 16;
+
 /// How a max pool's slope between each image and the next, which are points of a path, is shared between the winners at both, each
 /// output: the share of the first, of 255. On a straight line from one to the other the lead changes where the first one's is
 /// used up. `output` is height and width of the outputs.
@@ -103,18 +106,25 @@ pub fn max_shares<T: Real>(
         let (image, y) = (line / output[0], line % output[0]);
         let start = line * output[1] * channels;
         let winners = [start, start + image_size].map(|start| &winners[start..start + shares.len()]);
-        for (place, share) in shares.iter_mut().enumerate() {
+        let share_at = |place: usize| {
             let [first, then] = winners.map(|winners| winners[place]);
             let value = |end: usize, tap: u8| {
                 let (ky, kx) = (usize::from(tap) / columns.0, usize::from(tap) % columns.0);
                 let x = place / channels * columns.1 + kx - columns.2;
                 source.pixel([image + end, y * rows.1 + ky - rows.2, x])[place % channels]
             };
-            *share = if first == then {
-                u8::MAX
-            } else {
-                share_of_first(value(0, first) - value(0, then), value(1, then) - value(1, first))
-            };
+            share_of_first(value(0, first) - value(0, then), value(1, then) - value(1, first))
+        };
+        // Between neighbours on a path most winners stay: they are passed over many at a time.
+        let [first, then] = winners.map(|winners| winners.chunks(ALIKE));
+        for ((block, shares), (first, then)) in shares.chunks_mut(ALIKE).enumerate().zip(first.zip(then)) {
+            if first == then {
+                shares.fill(u8::MAX);
+                continue;
+            }
+            for (lane, share) in shares.iter_mut().enumerate() {
+                *share = if first[lane] == then[lane] { u8::MAX } else { share_at(block * ALIKE + lane) };
+            }
         }
     });
 }

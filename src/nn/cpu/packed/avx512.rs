@@ -4,9 +4,9 @@ use std::arch::x86_64::{
     __m256bh, __m256i, __m512, __m512bh, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence,
     _mm_storeu_si128, _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
     _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtps_epi32,
-    _mm512_cvtusepi32_epi8, _mm512_div_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
-    _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
+    _mm512_cvtusepi32_epi8, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_rcp14_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
 };
 use std::mem::transmute;
 use std::ops::RangeInclusive;
@@ -47,7 +47,8 @@ impl Vector for Sixteen {
         slopes(from: Self, to: Self, bytes: *mut u8) -> () {
             let above = _mm512_max_ps(_mm512_max_ps(from.0, to.0), _mm512_setzero_ps());
             let way = _mm512_max_ps(_mm512_abs_ps(_mm512_sub_ps(to.0, from.0)), _mm512_set1_ps(f32::MIN_POSITIVE));
-            let share = _mm512_min_ps(_mm512_div_ps(above, way), _mm512_set1_ps(1.0));
+            // To 14 bits, of which a byte keeps eight.
+            let share = _mm512_min_ps(_mm512_mul_ps(above, _mm512_rcp14_ps(way)), _mm512_set1_ps(1.0));
             let whole = _mm512_cvtps_epi32(_mm512_mul_ps(share, _mm512_set1_ps(255.0)));
             _mm_storeu_si128(bytes.cast(), _mm512_cvtusepi32_epi8(whole));
         }

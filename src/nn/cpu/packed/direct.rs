@@ -95,14 +95,16 @@ impl<E: Engine> Direct<E> {
         sweep: &Sweep,
         output: &Output,
         fused: &Fused,
-        (pixels, panels): (Range<usize>, Range<usize>),
-        Workspace { offsets, places, former, narrowed, .. }: &mut Workspace,
+        (some, panels): (Range<usize>, Range<usize>),
+        Workspace { pixels, offsets, places, former, narrowed, .. }: &mut Workspace,
     ) {
-        let rows = rows(pixels.len(), &E::ROWS);
+        let rows = rows(some.len(), &E::ROWS);
         let together = fused.together(source.images);
-        look_up((source, together), sweep, pixels.clone(), rows, offsets);
+        pixels.clear();
+        pixels.extend(sweep.places(some.start, together).take(some.len()));
+        look_up(source, sweep, pixels, rows, offsets);
         places.clear();
-        places.extend(pixels.map(|pixel| output.place(sweep.place(pixel, together))));
+        places.extend(pixels.iter().map(|&pixel| output.place(pixel)));
         let seen = match self.pairs {
             Some(loops) => narrowed.take_in(loops, source, offsets),
             None => source.data,
@@ -172,26 +174,21 @@ fn cut([pixels, panels]: [usize; 2], threads: Threads, [rows, together]: [usize;
 }
 
 /// Where each tap of each pixel begins in the source, `[tiles, taps, rows]`; pixels beyond the last are it again.
-fn look_up(
-    (source, together): (&View, usize),
-    sweep: &Sweep,
-    pixels: Range<usize>,
-    rows: usize,
-    offsets: &mut Vec<usize>,
-) {
-    let taps = sweep.kernel[0] * sweep.kernel[1];
+fn look_up(source: &View, sweep: &Sweep, pixels: &[[usize; 3]], rows: usize, offsets: &mut Vec<usize>) {
+    let [down, across] = sweep.kernel;
+    let tile = rows * down * across;
     offsets.clear();
-    offsets.resize(pixels.len().next_multiple_of(rows) * taps, BORDER);
-    for (tile, offsets) in offsets.chunks_exact_mut(rows * taps).enumerate() {
+    offsets.resize(pixels.len().div_ceil(rows) * tile, BORDER);
+    for (tile, pixels) in offsets.chunks_exact_mut(tile).zip(pixels.chunks(rows)) {
         for row in 0..rows {
-            let pixel = (pixels.start + tile * rows + row).min(pixels.end - 1);
-            let [image, y, x] = sweep.place(pixel, together);
+            let [image, y, x] = pixels[row.min(pixels.len() - 1)];
             let top = (y * sweep.stride) as isize + sweep.origin[0];
             let left = (x * sweep.stride) as isize + sweep.origin[1];
-            for tap in 0..taps {
-                let (y, x) = (tap / sweep.kernel[1], tap % sweep.kernel[1]);
-                let offset = source.offset(image, top + y as isize, left + x as isize);
-                offsets[tap * rows + row] = offset.unwrap_or(BORDER);
+            let mut offsets = tile[row..].iter_mut().step_by(rows);
+            for y in 0..down as isize {
+                for (x, offset) in (0..across as isize).zip(&mut offsets) {
+                    *offset = source.offset(image, top + y, left + x).unwrap_or(BORDER);
+                }
             }
         }
     }

@@ -109,6 +109,8 @@ pub fn norm(set: InstructionSet, channels: usize) -> Option<Box<dyn Loops<f32>>>
 /// A thread's buffers.
 #[derive(Debug, Default)]
 pub struct Workspace {
+    /// Image, row and column of some results.
+    pixels: Vec<[usize; 3]>,
     /// Where taps begin.
     offsets: Vec<usize>,
     /// Where results go.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "what loops of known length index stays in registers")]
 
+use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 
 use super::vector::{Products, Vector};
@@ -120,27 +121,52 @@ pub unsafe fn multiply<V: Vector, P: Products<V>, const ROWS: usize, const VECTO
         let offsets = strip.offsets[tile * strip.taps * ROWS..].as_ptr();
         // SAFETY: the caller's promise.
         unsafe {
-            let sums = sums::<V, P, ROWS, VECTORS>(strip, offsets);
+            expect::<V>(&strip.columns, places);
+            let mut sums = MaybeUninit::<[[V; VECTORS]; ROWS]>::uninit();
+            let start = sums.as_mut_ptr().cast();
+            sum::<V, P, ROWS, VECTORS>(strip, offsets, start);
             if whole && places.len() == ROWS {
-                for row in 0..ROWS {
-                    finish::<V, VECTORS, false>(&strip.columns, sums[row], places[row], 0);
+                for (row, place) in places.iter().enumerate() {
+                    finish::<V, VECTORS, false>(&strip.columns, *start.add(row), *place, 0);
                 }
             } else {
                 for (row, place) in places.iter().enumerate() {
-                    finish::<V, VECTORS, true>(&strip.columns, sums[row], *place, 0);
+                    finish::<V, VECTORS, true>(&strip.columns, *start.add(row), *place, 0);
                 }
             }
         }
     }
 }
 
-/// The sums of one tile.
+/// Asks for what will be added to the sums of a tile, so that it is there when they are.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn sums<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize>(
+unsafe fn expect<V: Vector>(columns: &Columns, places: &[usize]) {
+    let ask = |start: *const f32, stride: usize| {
+        for place in places {
+            let pixel = start.wrapping_add(place * stride);
+            for line in 0..columns.count.div_ceil(LINE) {
+                // SAFETY: the instruction set is there; the pointer may lead anywhere.
+                unsafe { V::prefetch(pixel.wrapping_add(line * LINE)) };
+            }
+        }
+    };
+    if columns.add {
+        ask(columns.target, columns.stride);
+    }
+    if let Some(residual) = columns.finish.and_then(|finish| finish.residual) {
+        ask(residual.start, residual.stride);
+    }
+}
+
+/// Writes the sums of one tile. All of them at constant places, so that until then they are registers and no array.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn sum<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize>(
     strip: &Strip,
     offsets: *const usize,
-) -> [[V; VECTORS]; ROWS] {
+    to: *mut [V; VECTORS],
+) {
     // SAFETY: as in `multiply`.
     unsafe {
         let mut sums = [[V::zero(); VECTORS]; ROWS];
@@ -171,7 +197,11 @@ unsafe fn sums<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usiz
                 next = next.wrapping_add(VECTORS * V::LANES);
             }
         }
-        sums
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                (*to.add(row))[vector] = sums[row][vector];
+            }
+        }
     }
 }
 
