@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::goals::Goal;
 use super::maps::{CaseRow, MapRun};
@@ -291,11 +292,30 @@ fn choices(report: &Report) -> String {
     }
     if !report.left_out.is_empty() {
         text += "\n### Not measured\n\n";
-        for what in &report.left_out {
+        for what in gathered(&report.left_out) {
             writeln!(text, "- {what}").ok();
         }
     }
     text
+}
+
+/// What was left out, that of several photographs in one line.
+fn gathered(left_out: &[String]) -> Vec<String> {
+    let mut lines: Vec<(&str, Vec<&str>)> = Vec::new();
+    for what in left_out {
+        let of_photograph = what.split_once(", ").filter(|(name, _)| Path::new(name).extension().is_some());
+        let (photograph, rest) = of_photograph.unwrap_or(("", what));
+        match lines.iter_mut().find(|(other, _)| *other == rest) {
+            Some((_, photographs)) => photographs.push(photograph),
+            None => lines.push((rest, vec![photograph])),
+        }
+    }
+    let line = |(rest, photographs): (&str, Vec<&str>)| match photographs.as_slice() {
+        ["", ..] => rest.to_owned(),
+        [photograph] => format!("{photograph}, {rest}"),
+        several => format!("{} photographs, {rest}", several.len()),
+    };
+    lines.into_iter().map(line).collect()
 }
 
 fn network(network: Network, weights: Weights) -> String {

@@ -210,3 +210,24 @@ fn a_report_is_read_back_as_it_was_written() {
     let written = serde_json::to_string(&report()).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&written).unwrap(), report());
 }
+
+#[test]
+fn what_was_left_out_of_several_photographs_is_one_line() {
+    let left_out = [
+        "a.jpg, ResNet-50 from Black: no time",
+        "training of InceptionResNetV2: only in full",
+        "b.jpg, ResNet-50 from Black: no time",
+        "b.jpg, InceptionV3 from Blur: no time",
+        "InceptionV3, Forward: not compared",
+        "ResNet-50, Forward: not compared",
+    ]
+    .map(str::to_owned);
+    let lines = [
+        "2 photographs, ResNet-50 from Black: no time",
+        "training of InceptionResNetV2: only in full",
+        "b.jpg, InceptionV3 from Blur: no time",
+        "InceptionV3, Forward: not compared",
+        "ResNet-50, Forward: not compared",
+    ];
+    assert_eq!(gathered(&left_out), lines);
+}

@@ -26,6 +26,10 @@ mod narrowed;
 mod neon;
 mod norm;
 mod outer;
+#[cfg_attr(
+    not(any(test, target_arch = "x86_64")),
+    allow(dead_code, unused_imports, unused_macros, reason = "AVX-512 alone has products of bf16")
+)]
 mod pairs;
 mod panels;
 mod product;

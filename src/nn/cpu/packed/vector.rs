@@ -49,6 +49,7 @@ pub trait Vector: Copy {
 }
 
 /// A vector each of whose numbers may be a pair of bf16 instead, the first in its lower half.
+#[cfg_attr(not(any(test, target_arch = "x86_64")), allow(dead_code, reason = "AVX-512 alone has products of bf16"))]
 #[allow(clippy::missing_safety_doc, reason = "as above")]
 pub trait Paired: Vector {
     /// `summand`, and of each pair of `self` and of `factor` both products.
@@ -82,6 +83,7 @@ impl<V: Vector> Products<V> for OfNumbers {
 }
 
 /// Pair by pair of bf16.
+#[cfg_attr(not(any(test, target_arch = "x86_64")), allow(dead_code, reason = "AVX-512 alone has products of bf16"))]
 #[derive(Debug)]
 pub struct OfPairs;
 
