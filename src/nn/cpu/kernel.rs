@@ -212,11 +212,14 @@ impl Sweep {
         let [height, width] = self.grid;
         let next = move |&([image, y, x], among): &([usize; 3], usize)| {
             let first = image - among;
-            Some(match () {
-                () if among + 1 < together => ([image + 1, y, x], among + 1),
-                () if x + 1 < width => ([first, y, x + 1], 0),
-                () if y + 1 < height => ([first, y + 1, 0], 0),
-                () => ([first + together, 0, 0], 0),
+            Some(if among + 1 < together {
+                ([image + 1, y, x], among + 1)
+            } else if x + 1 < width {
+                ([first, y, x + 1], 0)
+            } else if y + 1 < height {
+                ([first, y + 1, 0], 0)
+            } else {
+                ([first + together, 0, 0], 0)
             })
         };
         iter::successors(Some((self.place(first, together), first % together)), next).map(|(place, _)| place)

@@ -125,7 +125,7 @@ pub unsafe fn multiply<V: Vector, P: Products<V>, const ROWS: usize, const VECTO
             let mut sums = MaybeUninit::<[[V; VECTORS]; ROWS]>::uninit();
             let start = sums.as_mut_ptr().cast();
             sum::<V, P, ROWS, VECTORS>(strip, offsets, start);
-            if whole && places.len() == ROWS {
+            if whole {
                 for (row, place) in places.iter().enumerate() {
                     finish::<V, VECTORS, false>(&strip.columns, *start.add(row), *place, 0);
                 }

@@ -1,5 +1,5 @@
-//! What stands between a convolution's products and its value, over all pixels of a batch or some of its images: chunks that stay in
-//! cache go to the loops of an instruction set, and sums of chunks become those of all pixels.
+//! What stands between a convolution's products and its value, over all pixels of a batch or some of its images: chunks go to
+//! the loops of an instruction set, and sums of chunks become those of all pixels.
 
 use crate::nn::cpu::kernel::mask_bytes;
 use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
