@@ -27,7 +27,7 @@ const COST: f64 = 2.0;
 /// A network that is trained.
 enum Training<'a> {
     /// By our own kernels.
-    Processor(Trainer<f32>),
+    Processor(Box<Trainer<f32>>),
     /// On a device of candle's.
     Card(CandleTrainer<f32>, &'a Device),
 }
@@ -83,7 +83,7 @@ impl<'a> Training<'a> {
         let parameter = |name: &str| store.read(name).ok().map(|tensor| tensor.values);
         let (graph, statistics) = (&subject.graph, Statistics::Batch);
         Ok(match (card, precision) {
-            (None, _) => Self::Processor(Trainer::new(graph, &parameter, ROWS, statistics, precision)?),
+            (None, _) => Self::Processor(Box::new(Trainer::new(graph, &parameter, ROWS, statistics, precision)?)),
             (Some(device), Precision::F32) => {
                 Self::Card(CandleTrainer::new(graph, &parameter, ROWS, statistics, device)?, device)
             }

@@ -15,6 +15,7 @@ use super::kernel::{
 use super::lanes;
 use super::lanes::MASK;
 use super::layout::{GatePlace, Layout, Placement, ResidualGradient, View};
+use super::lines::LINE;
 use super::memory;
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
@@ -140,9 +141,6 @@ pub struct Job<'a, T> {
     pub threads: Threads,
     pub interrupt: &'a Interrupt<'a>,
 }
-
-/// Bytes of a line of cache: where a slot begins, so that vectors seldom lie across two.
-pub const LINE: usize = 64;
 
 /// A slot's numbers, from the start of a line of cache on.
 fn aligned<T>(slot: &[T]) -> &[T] {

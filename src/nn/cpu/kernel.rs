@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::lanes;
 use super::packed::Workspace;
-use super::parallel::{Spares, Threads};
+use super::parallel::{Shared, Spares, Threads};
 use crate::nn::graph::Window;
 use crate::nn::real::Real;
 
@@ -153,10 +153,57 @@ pub struct Buffers<T> {
 /// Who works, and with what.
 pub type Workers<'a, T> = (Threads, &'a Spares<Buffers<T>>);
 
+/// Sums over the pixels that a convolution writes, channel by channel: in parts, as its tasks have taken them.
+#[derive(Debug, Default)]
+pub struct Parts<T> {
+    /// Part after part, [`Parts::ROWS`] of `width` numbers.
+    numbers: Vec<T>,
+    /// Pixels of each.
+    pixels: Vec<usize>,
+    width: usize,
+}
+
+impl<T: Real> Parts<T> {
+    /// Rows of a part.
+    const ROWS: usize = 3;
+
+    /// Forgets what there is; rows have so many numbers from now on.
+    pub fn clear(&mut self, width: usize) {
+        self.numbers.clear();
+        self.pixels.clear();
+        self.width = width;
+    }
+
+    /// More parts, whose sums are nought: their rows. `pixels` adds those of each.
+    pub fn open(&mut self, pixels: impl FnOnce(&mut Vec<usize>)) -> Shared<'_, T> {
+        let before = self.numbers.len();
+        pixels(&mut self.pixels);
+        self.numbers.resize(self.pixels.len() * Self::ROWS * self.width, T::ZERO);
+        Shared::new(&mut self.numbers[before..], self.width)
+    }
+
+    /// Pixels of each part, and its rows.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, [&[T]; 3])> {
+        let rows = self.numbers.chunks_exact(Self::ROWS * self.width);
+        self.pixels.iter().copied().zip(rows).map(|(pixels, rows)| {
+            let (first, rest) = rows.split_at(self.width);
+            let (second, third) = rest.split_at(self.width);
+            (pixels, [first, second, third])
+        })
+    }
+}
+
 /// A convolution, ready to run.
 pub trait Forward<T: Clone>: Debug + Send + Sync {
     /// `target = relu(conv(source) + bias + residual)`, image by image.
     fn run(&self, source: Source<T>, target: Target<T>, residual: Residual<T>, relu: Relu, workers: Workers<T>);
+
+    /// `target = relu(conv(source) + bias)`, and of each part of its pixels the sums of what a value is above that of the part's
+    /// first pixel, those of the squares of that, and that pixel itself; the numbers are taken for such as are read much later. Does
+    /// nothing and says `false` where there is nothing to gain.
+    fn run_with_moments(&self, _: Source<T>, _: Target<T>, _: &mut Parts<T>, _: Workers<T>) -> bool {
+        false
+    }
 
     /// The kernel that it was made of, `[height, width, in, out]`: the same numbers, or as near as products have them.
     fn kernel(&self) -> Cow<'_, [T]>;
@@ -165,11 +212,32 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
     fn update(&mut self, kernel: &[T], bias: &[T]);
 }
 
+/// What a gradient is multiplied with in sums: `products + minus`, channel by channel, of pixels that lie together.
+#[derive(Clone, Copy, Debug)]
+pub struct Beneath<'a, T> {
+    pub products: &'a [T],
+    pub minus: &'a [T],
+}
+
 /// A convolution's gradient by its input, ready to run.
 pub trait Backward<T>: Debug + Send + Sync {
     /// The gradient by the input (into `target`, or added to it) from that by the output (`source`, already through its
     /// ReLU). With a `gate` the sum then goes through the ReLU that the input came out of.
     fn run(&self, source: Source<T>, target: Target<T>, accumulate: bool, gate: Option<Gate>, workers: Workers<T>);
+
+    /// The same, and of each part of the target's pixels the sums of what they have become, and those of that times what lies
+    /// beneath: up to two images. Does nothing and says `false` where there is nothing to gain.
+    fn run_with_sums(
+        &self,
+        _: Source<T>,
+        _: Target<T>,
+        _: (bool, Option<Gate>),
+        _: &[Beneath<T>],
+        _: &mut Parts<T>,
+        _: Workers<T>,
+    ) -> bool {
+        false
+    }
 
     /// Takes another kernel of the same shape, `[height, width, in, out]`; `spare` is there to be written to.
     fn update(&mut self, kernel: &[T], spare: &mut Vec<T>);

@@ -3,7 +3,7 @@
 //! An [`InstructionSet`] is chosen once for each precision. In f32 it makes convolutions of packed weights (`packed`: direct products and
 //! Winograd's transforms); everywhere, in f64 and for reference, there is the portable path (`portable`: gathered patches and
 //! the `gemm` crate). What stands around them is the same for all: kernels turned for the gradient (`turned`), pools (`pool`),
-//! where everything lives (`layout`), some images through a plan and back (`images`), and the rows of a batch over threads
+//! where everything lives (`layout`, `lines`), some images through a plan and back (`images`), and the rows of a batch over threads
 //! (`executor`). `training` is the other user of the same kernels: a batch through a network whose weights change every step,
 //! batch norm included. Input gradients need no activations: forward keeps one bit per ReLU and one byte per maximum. `peak` is the
 //! yardstick that all of it is held against.
@@ -21,6 +21,7 @@ mod instruction_set;
 mod kernel;
 mod lanes;
 mod layout;
+mod lines;
 mod memory;
 mod norm;
 #[cfg_attr(

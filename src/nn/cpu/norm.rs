@@ -8,6 +8,9 @@ use std::fmt::Debug;
 
 use crate::nn::real::Real;
 
+/// Numbers of an image that no cache holds until they are read again; few in tests, whose images are small.
+pub const UNCACHED: usize = if cfg!(test) { 1024 } else { 4 * 1024 * 1024 };
+
 /// `factor (product + minus) + shift`.
 #[derive(Clone, Debug)]
 pub struct Affine<T> {
@@ -46,14 +49,29 @@ impl<T: Real> Back<T> {
 pub struct Values<'a, T> {
     pub data: &'a mut [T],
     pub stride: usize,
-    /// What is added, and how far apart its pixels are.
-    pub shortcut: Option<(&'a [T], usize)>,
+    pub shortcut: Option<Shortcut<'a, T>>,
     /// Whether what is below nought is cut off.
     pub relu: bool,
     /// Becomes a bit for each number that a gradient comes through.
     pub bits: &'a mut [u8],
     /// Whether all values are too many to be read from cache afterwards.
     pub past_cache: bool,
+}
+
+/// What is added before the ReLU: its pixels are `stride` apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortcut<'a, T> {
+    pub data: &'a [T],
+    pub stride: usize,
+    /// What makes a value of it, where it is another convolution's products.
+    pub affine: Option<&'a Affine<T>>,
+}
+
+impl<T> Shortcut<'_, T> {
+    /// From a pixel on.
+    pub fn from(self, pixel: usize) -> Self {
+        Self { data: &self.data[pixel * self.stride..], ..self }
+    }
 }
 
 /// A gradient by a value: its pixels are `stride` apart; where a bit is not set it does not come through.

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 
 use super::direct::Direct;
-use super::image::{Fused, Kept, Output, View};
+use super::image::{Fused, Kept, Output, Sums, View};
 use super::pairs::pairs;
 use super::scheme::Scheme;
 use super::vector::Engine;
 use super::winograd::Winograd;
 use crate::nn::cpu::kernel::{
-    Backward, BitsMut, Forward, Gate, Relu, Residual, SlopesMut, Source, Sweep, Target, Workers, through_relu,
+    Backward, Beneath, BitsMut, Forward, Gate, Parts, Relu, Residual, SlopesMut, Source, Sweep, Target, Workers,
+    through_relu,
 };
+use crate::nn::cpu::norm::UNCACHED;
 use crate::nn::cpu::parallel::{Shared, Threads, at_least};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::Window;
@@ -45,6 +47,14 @@ impl<E: Engine> Product<E> {
         }
     }
 
+    /// Opens the parts that [`Product::run`] takes sums of.
+    fn open<'a>(&self, parts: &'a mut Parts<f32>, images: usize, sweep: &Sweep, threads: Threads) -> Shared<'a, f32> {
+        parts.open(|pixels| match self {
+            Self::Direct(direct) => direct.parts(images, sweep, threads, pixels),
+            Self::Winograd(winograd) => winograd.parts(images, sweep, threads, pixels),
+        })
+    }
+
     fn run(&self, source: &View, sweep: &Sweep, output: &Output, fused: &Fused, workers: Workers<f32>) {
         match self {
             Self::Direct(direct) => direct.run(source, sweep, output, fused, workers),
@@ -59,6 +69,7 @@ pub struct Packed<E> {
     product: Product<E>,
     window: Window,
     channels: usize,
+    outputs: usize,
     relu: bool,
 }
 
@@ -73,7 +84,30 @@ impl<E: Engine> Packed<E> {
         } else {
             Product::new(engine, (window.kernel, window.stride), kernel, bias, grid)
         };
-        Self { product, window: *window, channels, relu: *relu }
+        Self { product, window: *window, channels, outputs, relu: *relu }
+    }
+
+    /// `fused` is told where the window goes.
+    fn multiply<'a>(
+        &self,
+        source: Source<f32>,
+        output: &Output,
+        workers: Workers<f32>,
+        fused: impl FnOnce(&Sweep) -> Fused<'a>,
+    ) {
+        let sweep = Sweep::new(self.window, output.size);
+        assert_eq!(source.channels, self.channels);
+        let multiply = |source: &View, sweep: &Sweep| {
+            self.product.run(source, sweep, output, &fused(sweep), workers);
+        };
+        if self.channels < FEW {
+            workers.1.with(|buffers| {
+                let (view, sweep) = pad(source, &sweep, &mut buffers.spare);
+                multiply(&view, &sweep);
+            });
+        } else {
+            multiply(&view(source), &sweep);
+        }
     }
 }
 
@@ -99,18 +133,26 @@ impl<E: Engine> Forward<f32> for Packed<E> {
                 Relu::Keep(BitsMut { data, stride }) => Kept::Bits(Shared::new(data, stride)),
                 Relu::Between(SlopesMut { data, stride }) => Kept::Slopes(Shared::new(data, stride)),
             },
-            through: None,
+            ..Fused::default()
         };
-        let sweep = Sweep::new(self.window, size);
-        assert_eq!(source.channels, self.channels);
-        if self.channels < FEW {
-            workers.1.with(|buffers| {
-                let (view, sweep) = pad(source, &sweep, &mut buffers.spare);
-                self.product.run(&view, &sweep, &output, &fused, workers);
-            });
-        } else {
-            self.product.run(&view(source), &sweep, &output, &fused, workers);
-        }
+        self.multiply(source, &output, workers, |_| fused);
+    }
+
+    fn run_with_moments(
+        &self,
+        source: Source<f32>,
+        Target { data, images, stride, size }: Target<f32>,
+        parts: &mut Parts<f32>,
+        workers: Workers<f32>,
+    ) -> bool {
+        let output = Output { target: Shared::new(data, stride), images, size, step: 1, phase: [0, 0], add: false };
+        parts.clear(self.outputs.next_multiple_of(E::COLUMNS));
+        self.multiply(source, &output, workers, |sweep| {
+            let sums = Sums { rows: self.product.open(parts, images, sweep, workers.0), beneath: &[] };
+            let past_cache = images * size[0] * size[1] * self.outputs >= UNCACHED && output.takes_streams();
+            Fused { relu: self.relu, past_cache, sums: Some(sums), ..Fused::default() }
+        });
+        true
     }
 
     fn kernel(&self) -> Cow<'_, [f32]> {
@@ -177,15 +219,21 @@ impl<E: Engine> PackedGradient<E> {
         });
         Self { groups: groups.collect(), turned: turned.without_matrices() }
     }
+
+    /// Whether each pixel is written once, so that a gate and sums can be fused into that.
+    fn fuses(&self) -> bool {
+        !self.turned.leaves_gaps() && self.turned.groups.iter().all(|group| group.phases.len() == 1)
+    }
 }
 
-impl<E: Engine> Backward<f32> for PackedGradient<E> {
-    fn run(
+impl<E: Engine> PackedGradient<E> {
+    /// Sums only where they can be fused.
+    fn multiply(
         &self,
         source: Source<f32>,
         target: Target<f32>,
-        accumulate: bool,
-        gate: Option<Gate>,
+        (accumulate, gate): (bool, Option<Gate>),
+        mut sums: Option<(&[Beneath<f32>], &mut Parts<f32>)>,
         workers: Workers<f32>,
     ) {
         let Target { data, images, stride, size } = target;
@@ -193,9 +241,6 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
         if self.turned.leaves_gaps() && !accumulate {
             clear(data, stride, inputs, workers.0);
         }
-        // Fused where each pixel is written once; else the whole image goes through the ReLU in the end.
-        let fuses = !self.turned.leaves_gaps() && self.turned.groups.iter().all(|group| group.phases.len() == 1);
-        let fused = Fused { through: gate.filter(|_| fuses), ..Fused::default() };
         for (group, product) in self.turned.groups.iter().zip(&self.groups) {
             let sweep = group.sweep(size, step);
             if sweep.grid.contains(&0) {
@@ -204,6 +249,10 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
             let view = view(source);
             if let [phase] = *group.phases {
                 let output = Output { target: Shared::new(data, stride), images, size, step, phase, add: accumulate };
+                let sums = sums
+                    .as_mut()
+                    .map(|(beneath, parts)| Sums { rows: product.open(parts, images, &sweep, workers.0), beneath });
+                let fused = Fused { through: gate.filter(|_| self.fuses()), sums, ..Fused::default() };
                 product.run(&view, &sweep, &output, &fused, workers);
             } else {
                 workers.1.with(|buffers| {
@@ -218,9 +267,39 @@ impl<E: Engine> Backward<f32> for PackedGradient<E> {
                 });
             }
         }
-        if let Some(gate) = gate.filter(|_| !fuses) {
+        // Else the whole image goes through the ReLU in the end.
+        if let Some(gate) = gate.filter(|_| !self.fuses()) {
             through_relu(Target { data, images, stride, size }, inputs, gate, workers.0);
         }
+    }
+}
+
+impl<E: Engine> Backward<f32> for PackedGradient<E> {
+    fn run(
+        &self,
+        source: Source<f32>,
+        target: Target<f32>,
+        accumulate: bool,
+        gate: Option<Gate>,
+        workers: Workers<f32>,
+    ) {
+        self.multiply(source, target, (accumulate, gate), None, workers);
+    }
+
+    fn run_with_sums(
+        &self,
+        source: Source<f32>,
+        target: Target<f32>,
+        how: (bool, Option<Gate>),
+        beneath: &[Beneath<f32>],
+        parts: &mut Parts<f32>,
+        workers: Workers<f32>,
+    ) -> bool {
+        if self.fuses() {
+            parts.clear(self.turned.inputs.next_multiple_of(E::COLUMNS));
+            self.multiply(source, target, how, Some((beneath, parts)), workers);
+        }
+        self.fuses()
     }
 
     fn update(&mut self, kernel: &[f32], spare: &mut Vec<f32>) {

@@ -79,22 +79,34 @@ impl<E: Engine> Direct<E> {
         source.check();
         output.check(sweep, fused, self.panels.columns);
         let (pixels, panels) = (source.images * sweep.grid[0] * sweep.grid[1], self.panels.count());
-        let [height, width] = cut([pixels, panels], threads, [*E::ROWS.end(), fused.together(source.images)]);
+        let [height, width] = self.cut(pixels, fused.together(source.images), threads);
         let across = panels.div_ceil(width);
         threads.tasks(pixels.div_ceil(height) * across, |task| {
             let (row, column) = (task / across * height, task % across * width);
             let tile = (row..pixels.min(row + height), column..panels.min(column + width));
-            spares.with(|buffers| self.tile(source, sweep, output, fused, tile, &mut buffers.packed));
+            spares
+                .with(|buffers| self.tile((source, sweep), (output, fused), task / across, tile, &mut buffers.packed));
         });
     }
 
-    /// Some pixels by some panels; no two threads may work on the same.
+    /// Adds the pixels of each part that [`Direct::run`] takes sums of.
+    pub fn parts(&self, images: usize, sweep: &Sweep, threads: Threads, to: &mut Vec<usize>) {
+        let pixels = images * sweep.grid[0] * sweep.grid[1];
+        let [height, _] = self.cut(pixels, 1, threads);
+        to.extend((0..pixels).step_by(height).map(|first| height.min(pixels - first)));
+    }
+
+    /// Pixels and panels of a task, so that every thread has as much to do; a pixel of `together` images is one task's.
+    fn cut(&self, pixels: usize, together: usize, threads: Threads) -> [usize; 2] {
+        cut([pixels, self.panels.count()], threads, [*E::ROWS.end(), together])
+    }
+
+    /// Some pixels by some panels; no two threads may work on the same. The pixels are a `part`'s.
     fn tile(
         &self,
-        source: &View,
-        sweep: &Sweep,
-        output: &Output,
-        fused: &Fused,
+        (source, sweep): (&View, &Sweep),
+        (output, fused): (&Output, &Fused),
+        part: usize,
         (some, panels): (Range<usize>, Range<usize>),
         Workspace { pixels, offsets, places, former, narrowed, .. }: &mut Workspace,
     ) {
@@ -122,7 +134,7 @@ impl<E: Engine> Direct<E> {
                     taps: self.taps,
                     rows,
                     places,
-                    columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former),
+                    columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former, (part, true)),
                 };
                 // SAFETY: `run` has checked what offsets and places reach, pairs are where `take_in` says; `runs` and `zeros` are
                 // those of the panels.
@@ -133,6 +145,9 @@ impl<E: Engine> Direct<E> {
                     }
                 }
             }
+        }
+        if fused.past_cache {
+            self.engine.fence();
         }
     }
 

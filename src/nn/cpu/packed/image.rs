@@ -1,10 +1,14 @@
 //! Images as kernels see them: what windows slide over, where results go, and what is fused into them.
 
+use std::array;
+
 use super::aligned::Aligned;
 use super::axis::MOST;
 use super::product::{BORDER, Beside, Columns, Finish, Keep, Through};
-use crate::nn::cpu::kernel::{Bits, Gate, Slopes, Sweep, mask_bytes};
+use super::totals::{MOST_TOTALS, Summed, Totals, Under};
+use crate::nn::cpu::kernel::{Beneath, Bits, Gate, Slopes, Sweep, mask_bytes};
 use crate::nn::cpu::lanes::MASK;
+use crate::nn::cpu::lines::LINE;
 use crate::nn::cpu::parallel::Shared;
 
 /// Images that windows slide over.
@@ -71,6 +75,38 @@ pub struct Fused<'a> {
     pub keep: Kept<'a>,
     /// What each number goes through at last, of the output's pixels.
     pub through: Option<Gate<'a>>,
+    /// Whether results are so many that no cache holds them until they are read.
+    pub past_cache: bool,
+    /// What is summed of each part of the product's pixels.
+    pub sums: Option<Sums<'a>>,
+}
+
+/// Sums over pixels, which a task takes for the part that it works on.
+#[derive(Debug)]
+pub struct Sums<'a> {
+    /// Rows of [`Parts`].
+    pub rows: Shared<'a, f32>,
+    /// What a number is multiplied with; where there is nothing, moments are taken.
+    pub beneath: &'a [Beneath<'a, f32>],
+}
+
+impl Sums<'_> {
+    /// Of a part's columns from `first` on, `width` of them; whether its first pixel is still to come.
+    fn totals(&self, (part, comes): (usize, bool), first: usize, width: usize) -> Totals {
+        let rows = part * MOST_TOTALS..(part + 1) * MOST_TOTALS;
+        let start = self.rows.rectangle(&rows, &(first..first + width));
+        let to = array::from_fn(|row| start.wrapping_add(row * self.rows.stride()));
+        let under = |Beneath { products, minus }: &Beneath<f32>| Under {
+            products: Beside { start: products.as_ptr().wrapping_add(first), stride: minus.len() },
+            minus: minus.as_ptr().wrapping_add(first),
+        };
+        let of = if self.beneath.is_empty() {
+            Summed::Moments { first: to[2], comes }
+        } else {
+            Summed::Products(array::from_fn(|place| self.beneath.get(place).map(under)))
+        };
+        Totals { to, of }
+    }
 }
 
 /// What is kept of the ReLU, beside the output's pixels.
@@ -97,6 +133,12 @@ impl Output<'_> {
         (image * self.size[0] + y * self.step + self.phase[0]) * self.size[1] + x * self.step + self.phase[1]
     }
 
+    /// Whether vectors can be written past the caches.
+    pub fn takes_streams(&self) -> bool {
+        let line = |bytes: usize| bytes.is_multiple_of(LINE);
+        line(self.target.start().addr()) && line(self.target.stride() * size_of::<f32>())
+    }
+
     /// Every pixel of the product has its columns in the images and in all that lies beside them.
     pub fn check(&self, sweep: &Sweep, fused: &Fused, columns: usize) {
         let last = self.place([self.images - 1, sweep.grid[0] - 1, sweep.grid[1] - 1]);
@@ -118,16 +160,21 @@ impl Output<'_> {
             None => (&[][..], 0),
         };
         assert!(reach <= kept.len(), "a gate that ends too early");
+        for Beneath { products, minus } in fused.sums.iter().flat_map(|sums| sums.beneath) {
+            assert!(minus.len() == columns && (last + 1) * columns <= products.len(), "products that end too early");
+        }
+        assert!(!fused.past_cache || self.takes_streams(), "a target that vectors do not divide");
     }
 
     /// Some columns from `first` on, for blocks of the depth that may be the first and the last; `former` is room for the
-    /// columns of all outputs of a tile.
+    /// columns of all outputs of a tile; `part` is that which sums are taken of, and whether its first pixel is still to come.
     pub fn columns(
         &self,
         fused: &Fused,
         (bias, first): (&Bias, usize),
         block: [bool; 2],
         former: &mut Aligned,
+        part: (usize, bool),
     ) -> Columns {
         let residual =
             fused.residual.map(|(image, stride)| Beside { start: image.as_ptr().wrapping_add(first), stride });
@@ -150,13 +197,15 @@ impl Output<'_> {
             }
         });
         let panel = bias.panel(first);
-        let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, keep, through };
+        let totals = fused.sums.as_ref().map(|sums| sums.totals(part, first, bias.width));
+        let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, keep, through, totals };
         Columns {
             target: self.target.start().wrapping_add(first),
             stride: self.target.stride(),
             count: panel.len().min(bias.columns - first),
             add: self.add || !block[0],
             finish: block[1].then_some(finish),
+            past_cache: fused.past_cache && !self.add && block == [true, true],
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `vector` says what an instruction set must offer, `avx2`, `avx512` and `neon` are some (`check` tries one, `lanes` stands in for
 //! wide ones in tests); all else is written once and compiled for each:
-//! `product` is the micro-kernel, `panels` the packed weights, `direct` a convolution as a product (of `pairs` of bf16, which
+//! `product` is the micro-kernel (with `totals` that it takes on the way), `panels` the packed weights, `direct` a convolution as a product (of `pairs` of bf16, which
 //! `narrowed` makes, where that is asked for), `winograd` one by
 //! transforms (`scheme` says which and where, `axis` and `transform` are they); `outer` is the micro-kernel of weight gradients,
 //! `weights` and `winograd_weights` are what stands around it; `norm` is what stands behind products in training; `convolution` a
@@ -34,6 +34,7 @@ mod pairs;
 mod panels;
 mod product;
 mod scheme;
+mod totals;
 mod transform;
 mod vector;
 mod weights;

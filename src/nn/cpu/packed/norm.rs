@@ -76,6 +76,11 @@ fn blocks(row: &[f32]) -> &[Block] {
     row.as_chunks().0
 }
 
+/// Those of all channels: factor, minus, shift.
+fn coefficients(Affine { factor, minus, shift }: &Affine<f32>) -> [&[Block]; 3] {
+    [blocks(factor), blocks(minus), blocks(shift)]
+}
+
 /// The same to be written.
 fn blocks_mut(row: &mut [f32]) -> &mut [Block] {
     row.as_chunks_mut().0
@@ -133,21 +138,24 @@ unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: V
     let aligned = data.as_ptr().addr().is_multiple_of(size_of::<f32>() * V::LANES);
     let streams = past_cache && aligned && stride.is_multiple_of(V::LANES);
     let channels = affine.factor.len();
-    let (factor, minus, shift) = (blocks(&affine.factor), blocks(&affine.minus), blocks(&affine.shift));
+    let (own, others) = (coefficients(affine), shortcut.and_then(|shortcut| shortcut.affine).map(coefficients));
     let rows = products.chunks_exact(channels).zip(data.chunks_mut(stride));
     for ((pixel, (products, data)), bits) in rows.enumerate().zip(bits.chunks_exact_mut(channels / 8)) {
         let (products, data, bits) = (blocks(products), blocks_mut(&mut data[..channels]), bits.as_chunks_mut().0);
-        let shortcut = shortcut.map(|(shortcut, stride)| blocks(&shortcut[pixel * stride..][..channels]));
+        let shortcut = shortcut.map(|shortcut| blocks(&shortcut.from(pixel).data[..channels]));
         for place in 0..channels / BLOCK {
             let mut positive = 0;
             for from in (0..BLOCK).step_by(V::LANES) {
                 // SAFETY: as in `moments`.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let above = read::<V>(&products[place], from).add(at(&minus[place]));
-                    let mut value = above.fma(at(&factor[place]), at(&shift[place]));
+                    let through = |product: V, [factor, minus, shift]: [&[Block]; 3]| {
+                        product.add(at(&minus[place])).fma(at(&factor[place]), at(&shift[place]))
+                    };
+                    let mut value = through(read(&products[place], from), own);
                     if let Some(shortcut) = shortcut {
-                        value = value.add(read(&shortcut[place], from));
+                        let other = read(&shortcut[place], from);
+                        value = value.add(others.map_or(other, |others| through(other, others)));
                     }
                     if relu {
                         let bits;
@@ -228,6 +236,7 @@ unsafe fn go_back<V: Vector>(back: &Back<f32>, products: &mut [f32], gradient: P
 mod tests {
     use super::super::lanes::Plain;
     use super::*;
+    use crate::nn::cpu::norm::Shortcut;
     use crate::nn::cpu::tests::numbers;
 
     const PIXELS: usize = 5;
@@ -252,7 +261,7 @@ mod tests {
         let values = Values {
             data: &mut value,
             stride: CHANNELS,
-            shortcut: Some((&shortcut, CHANNELS)),
+            shortcut: Some(Shortcut { data: &shortcut, stride: CHANNELS, affine: Some(&affine) }),
             relu: true,
             bits: &mut bits,
             past_cache: true,

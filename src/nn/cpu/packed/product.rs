@@ -5,6 +5,7 @@
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 
+use super::totals::{Summed, Taken, Totals, Under};
 use super::vector::{Products, Vector};
 
 /// An offset that stands for a row of zeros: what a window sees outside the image.
@@ -38,6 +39,8 @@ pub struct Finish {
     pub keep: Keep,
     /// What the sum goes through at last.
     pub through: Option<Through>,
+    /// What is summed of what has become of it, over pixels.
+    pub totals: Option<Totals>,
 }
 
 /// What is kept of a ReLU.
@@ -78,6 +81,8 @@ pub struct Columns {
     pub add: bool,
     /// With the last block of the depth.
     pub finish: Option<Finish>,
+    /// Whether they are written past the caches, to whole vectors' places.
+    pub past_cache: bool,
 }
 
 /// Some pixels by the columns of one panel, over one block of the depth.
@@ -110,13 +115,12 @@ pub fn rows(pixels: usize, may: &RangeInclusive<usize>) -> usize {
 ///
 /// # Safety
 /// The instruction set of `V` is there. Every offset that is not [`BORDER`] has a tap's channels behind it in the source,
-/// every place a pixel in the target and in all that lies beside it, `former` room for its columns, and nothing else uses the
+/// every place a pixel in the target and in all that lies beside it, `former` and totals room for its columns, and nothing else uses the
 /// strip's columns of them.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the body must take on the features of its caller")]
 pub unsafe fn multiply<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize>(strip: &Strip) {
     assert!(strip.rows == ROWS && strip.offsets.len() >= strip.places.len().next_multiple_of(ROWS) * strip.taps);
-    let whole = strip.columns.count == VECTORS * V::LANES;
     for (tile, places) in strip.places.chunks(ROWS).enumerate() {
         let offsets = strip.offsets[tile * strip.taps * ROWS..].as_ptr();
         // SAFETY: the caller's promise.
@@ -125,15 +129,24 @@ pub unsafe fn multiply<V: Vector, P: Products<V>, const ROWS: usize, const VECTO
             let mut sums = MaybeUninit::<[[V; VECTORS]; ROWS]>::uninit();
             let start = sums.as_mut_ptr().cast();
             sum::<V, P, ROWS, VECTORS>(strip, offsets, start);
-            if whole {
-                for (row, place) in places.iter().enumerate() {
-                    finish::<V, VECTORS, false>(&strip.columns, *start.add(row), *place, 0);
-                }
-            } else {
-                for (row, place) in places.iter().enumerate() {
-                    finish::<V, VECTORS, true>(&strip.columns, *start.add(row), *place, 0);
-                }
-            }
+            finish_all(&strip.columns, &Rows { sums: start, places }, tile == 0);
+        }
+    }
+}
+
+/// The sums of a tile's pixels, and where these are.
+struct Rows<'a, V, const VECTORS: usize> {
+    sums: *const [V; VECTORS],
+    places: &'a [usize],
+}
+
+impl<V: Vector, const VECTORS: usize> Tile<V, VECTORS> for Rows<'_, V, VECTORS> {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as above")]
+    unsafe fn each<const EDGE: bool>(&self, columns: &Columns, mut taken: Option<&mut Taken<V, VECTORS>>) {
+        for (row, place) in self.places.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { finish::<V, VECTORS, EDGE>(columns, *self.sums.add(row), (*place, 0), taken.as_deref_mut()) };
         }
     }
 }
@@ -156,6 +169,9 @@ unsafe fn expect<V: Vector>(columns: &Columns, places: &[usize]) {
     }
     if let Some(residual) = columns.finish.and_then(|finish| finish.residual) {
         ask(residual.start, residual.stride);
+    }
+    if let Some(Totals { of: Summed::Products(under), .. }) = columns.totals() {
+        under.iter().flatten().for_each(|Under { products, .. }| ask(products.start, products.stride));
     }
 }
 
@@ -205,6 +221,48 @@ unsafe fn sum<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize
     }
 }
 
+impl Columns {
+    fn totals(&self) -> Option<Totals> {
+        self.finish.and_then(|finish| finish.totals)
+    }
+}
+
+/// A tile whose sums are there.
+pub trait Tile<V, const VECTORS: usize> {
+    /// Calls [`finish`] for each pixel.
+    ///
+    /// # Safety
+    /// As [`multiply`].
+    unsafe fn each<const EDGE: bool>(&self, columns: &Columns, taken: Option<&mut Taken<V, VECTORS>>);
+}
+
+/// Writes the sums of a tile, the `first` of a part or not.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+pub unsafe fn finish_all<V: Vector, const VECTORS: usize>(
+    columns: &Columns,
+    tile: &impl Tile<V, VECTORS>,
+    first: bool,
+) {
+    let whole = columns.count == VECTORS * V::LANES;
+    // SAFETY: the caller's promise. Four loops, so that the most frequent one is free of what the others do.
+    unsafe {
+        let Some(totals) = columns.totals() else {
+            return if whole { tile.each::<false>(columns, None) } else { tile.each::<true>(columns, None) };
+        };
+        let mut taken = Taken::new(totals, first);
+        if whole {
+            tile.each::<false>(columns, Some(&mut taken));
+        } else {
+            tile.each::<true>(columns, Some(&mut taken));
+        }
+        taken.add_up();
+    }
+}
+
 /// Writes the sums of one pixel, which is the `output`-th of its tile.
 ///
 /// # Safety
@@ -214,10 +272,12 @@ unsafe fn sum<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize
 pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
     columns: &Columns,
     sums: [V; VECTORS],
-    place: usize,
-    output: usize,
+    (place, output): (usize, usize),
+    taken: Option<&mut Taken<V, VECTORS>>,
 ) {
     let mut sums = sums;
+    // Who takes sums on the way reads the numbers much later.
+    let streams = taken.is_some() && columns.past_cache;
     // SAFETY: as in `multiply`; at an edge only the columns that are there are touched.
     unsafe {
         let target = columns.target.add(place * columns.stride);
@@ -268,10 +328,17 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
                 None => (),
             }
         }
+        if let Some(taken) = taken {
+            taken.take_in::<EDGE>(&sums, place, count);
+        }
         if EDGE {
             let mut whole = [0.0; MOST];
             store(&sums, whole.as_mut_ptr());
             target.copy_from_nonoverlapping(whole.as_ptr(), count);
+        } else if streams {
+            for vector in 0..VECTORS {
+                sums[vector].stream(target.add(vector * V::LANES));
+            }
         } else {
             store(&sums, target);
         }
@@ -279,9 +346,12 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
 }
 
 /// Writes all columns.
+///
+/// # Safety
+/// As [`multiply`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn store<V: Vector, const VECTORS: usize>(sums: &[V; VECTORS], to: *mut f32) {
+pub unsafe fn store<V: Vector, const VECTORS: usize>(sums: &[V; VECTORS], to: *mut f32) {
     for vector in 0..VECTORS {
         // SAFETY: as in `finish`.
         unsafe { sums[vector].store(to.add(vector * V::LANES)) };
@@ -331,9 +401,12 @@ const LINE: usize = 16;
 pub const MOST: usize = 64;
 
 /// Adds numbers from memory, of which `columns` are there.
+///
+/// # Safety
+/// As [`multiply`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn add<V: Vector, const VECTORS: usize, const EDGE: bool>(
+pub unsafe fn add<V: Vector, const VECTORS: usize, const EDGE: bool>(
     sums: &mut [V; VECTORS],
     from: *const f32,
     columns: usize,

@@ -5,7 +5,8 @@
 use std::mem::MaybeUninit;
 
 use super::axis::{self, Axis, MOST};
-use super::product::{BORDER, Columns, finish};
+use super::product::{BORDER, Columns, Tile, finish, finish_all};
+use super::totals::Taken;
 use super::vector::Vector;
 
 /// A tile of an image on its way to points.
@@ -146,17 +147,36 @@ pub unsafe fn gather<V: Vector, Y: Axis, X: Axis, const VECTORS: usize>(tile: &G
                 }
             }
         }
-        for y in 0..tile.size[0].min(Y::OUTPUTS) {
-            for x in 0..tile.size[1].min(X::OUTPUTS) {
-                let mut sums = [V::zero(); VECTORS];
-                for vector in 0..VECTORS {
-                    sums[vector] = outputs[y][x][vector].assume_init();
-                }
-                let place = tile.place + y * tile.line + x;
-                if tile.columns.count == VECTORS * V::LANES {
-                    finish::<V, VECTORS, false>(&tile.columns, sums, place, y * X::OUTPUTS + x);
-                } else {
-                    finish::<V, VECTORS, true>(&tile.columns, sums, place, y * X::OUTPUTS + x);
+        let size = [tile.size[0].min(Y::OUTPUTS), tile.size[1].min(X::OUTPUTS)];
+        let outputs = Outputs { sums: &outputs, size, wide: X::OUTPUTS, place: tile.place, line: tile.line };
+        finish_all(&tile.columns, &outputs, true);
+    }
+}
+
+/// The sums of a tile's outputs, of which `size` are inside; `wide` to a line of the tile.
+struct Outputs<'a, V, const VECTORS: usize> {
+    sums: &'a [[[MaybeUninit<V>; VECTORS]; MOST]; MOST],
+    size: [usize; 2],
+    wide: usize,
+    /// Which pixel of the target the first one is, and how many pixels a line of the target has.
+    place: usize,
+    line: usize,
+}
+
+impl<V: Vector, const VECTORS: usize> Tile<V, VECTORS> for Outputs<'_, V, VECTORS> {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as above")]
+    unsafe fn each<const EDGE: bool>(&self, columns: &Columns, mut taken: Option<&mut Taken<V, VECTORS>>) {
+        for y in 0..self.size[0] {
+            for x in 0..self.size[1] {
+                // SAFETY: the caller's promise; what is inside has been written.
+                unsafe {
+                    let mut sums = [V::zero(); VECTORS];
+                    for vector in 0..VECTORS {
+                        sums[vector] = self.sums[y][x][vector].assume_init();
+                    }
+                    let place = (self.place + y * self.line + x, y * self.wide + x);
+                    finish::<V, VECTORS, EDGE>(columns, sums, place, taken.as_deref_mut());
                 }
             }
         }

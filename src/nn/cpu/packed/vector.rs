@@ -193,6 +193,16 @@ macro_rules! engine {
                 unsafe { inside(scheme, tile) }
             }
 
+            fn fence(self) {
+                $(#[$features])?
+                unsafe fn inside() {
+                    // SAFETY: the instructions are there.
+                    unsafe { <$vector as Vector>::fence() }
+                }
+                // SAFETY: `self` says that the instructions are there.
+                unsafe { inside() }
+            }
+
             fn norm(self, pass: Pass) {
                 $(#[$features])?
                 unsafe fn inside(pass: Pass) {
@@ -247,6 +257,8 @@ pub unsafe trait Engine: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// As [`super::transform::gather`] says.
     unsafe fn gather(self, scheme: Scheme, tile: &Gather);
+    /// Ends what the caller's thread has written past the caches, as if it had been stored.
+    fn fence(self);
     /// Takes some pixels through what stands behind their products.
     fn norm(self, pass: Pass);
     /// The loops for products in bf16, where products are to be taken so.

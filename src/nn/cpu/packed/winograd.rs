@@ -120,28 +120,57 @@ impl<E: Engine> Winograd<E> {
             cut: Cut::new(sweep.grid, self.scheme.outputs(), fused.together(source.images)),
         };
         let tiles = source.images * job.cut.tiles[0] * job.cut.tiles[1];
-        let most = (GROUP / (self.panels.len() * self.channels)).clamp(TILES[0], TILES[1]);
-        let groups = tiles.div_ceil(most);
-        // Few groups are worked on one after another, each by all threads.
-        let (outside, inside) = if groups < threads.0 { (Threads(1), threads) } else { (threads, Threads(1)) };
-        let groups = if groups < threads.0 { groups } else { groups.next_multiple_of(threads.0) };
-        // What is worked on together stays together.
-        let height = tiles.div_ceil(groups).next_multiple_of(fused.together(source.images));
+        let (height, [outside, inside]) = self.groups(tiles, fused.together(source.images), threads);
         outside.tasks(tiles.div_ceil(height), |group| {
             let tiles = group * height..tiles.min((group + 1) * height);
-            spares.with(|buffers| self.group(&job, tiles, &mut buffers.packed, (inside, spares)));
+            spares.with(|buffers| self.group(&job, group, tiles, &mut buffers.packed, (inside, spares)));
         });
     }
 
-    /// Some tiles, all columns.
-    fn group(&self, job: &Job, tiles: Range<usize>, space: &mut Workspace, (threads, spares): Workers<f32>) {
+    /// Adds the pixels of each part that [`Winograd::run`] takes sums of.
+    pub fn parts(&self, images: usize, sweep: &Sweep, threads: Threads, to: &mut Vec<usize>) {
+        let cut = Cut::new(sweep.grid, self.scheme.outputs(), 1);
+        let tiles = images * cut.tiles[0] * cut.tiles[1];
+        let (height, _) = self.groups(tiles, 1, threads);
+        let pixels = |tile: usize| {
+            let [_, y, x] = cut.corner(tile);
+            cut.size[0].min(sweep.grid[0] - y) * cut.size[1].min(sweep.grid[1] - x)
+        };
+        to.extend(
+            (0..tiles).step_by(height).map(|first| (first..tiles.min(first + height)).map(pixels).sum::<usize>()),
+        );
+    }
+
+    /// How many tiles a group has, and how many threads work on groups and inside of each; a tile of `together` images is one
+    /// group's.
+    fn groups(&self, tiles: usize, together: usize, threads: Threads) -> (usize, [Threads; 2]) {
+        let most = (GROUP / (self.panels.len() * self.channels)).clamp(TILES[0], TILES[1]);
+        let groups = tiles.div_ceil(most);
+        // Few groups are worked on one after another, each by all threads.
+        let (groups, threads) = if groups < threads.0 {
+            (groups, [Threads(1), threads])
+        } else {
+            (groups.next_multiple_of(threads.0), [threads, Threads(1)])
+        };
+        (tiles.div_ceil(groups).next_multiple_of(together), threads)
+    }
+
+    /// Some tiles, all columns; their pixels are a `part`.
+    fn group(
+        &self,
+        job: &Job,
+        part: usize,
+        tiles: Range<usize>,
+        space: &mut Workspace,
+        (threads, spares): Workers<f32>,
+    ) {
         let row = self.channels.next_multiple_of(ROW);
         let count = tiles.len();
         let points = space.points.at_least(self.panels.len() * count * row);
         let spread = Shared::new(points, row);
-        let part = count.div_ceil(threads.0);
-        threads.tasks(count.div_ceil(part), |task| {
-            for tile in task * part..count.min((task + 1) * part) {
+        let each = count.div_ceil(threads.0);
+        threads.tasks(count.div_ceil(each), |task| {
+            for tile in task * each..count.min((task + 1) * each) {
                 self.spread(job, tiles.start + tile, &spread, (tile, count));
             }
         });
@@ -170,7 +199,7 @@ impl<E: Engine> Winograd<E> {
                             taps: 1,
                             rows,
                             places,
-                            columns: Columns { target, stride, count, add: block > 0, finish: None },
+                            columns: Columns { target, stride, count, add: block > 0, finish: None, past_cache: false },
                         };
                         // SAFETY: there are `count` rows of `row` numbers in the source and of a panel's in the target.
                         unsafe { self.engine.multiply(&strip) };
@@ -178,7 +207,10 @@ impl<E: Engine> Winograd<E> {
                 }
                 for tile in 0..count {
                     let products = (&products[tile * E::COLUMNS..], count * E::COLUMNS);
-                    self.gather(job, (tiles.start + tile, panel), products, former);
+                    self.gather(job, (tiles.start + tile, panel), products, former, (part, tile == 0));
+                }
+                if job.fused.past_cache {
+                    self.engine.fence();
                 }
             });
         });
@@ -221,6 +253,7 @@ impl<E: Engine> Winograd<E> {
         (tile, panel): (usize, usize),
         (products, apart): (&[f32], usize),
         former: &mut Aligned,
+        part: (usize, bool),
     ) {
         let Job { output, fused, cut, .. } = job;
         let [image, y, x] = cut.corner(tile);
@@ -228,7 +261,7 @@ impl<E: Engine> Winograd<E> {
         let gather = Gather {
             products: products.as_ptr(),
             apart,
-            columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), [true, true], former),
+            columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), [true, true], former, part),
             place: output.place([image, y, x]),
             line: output.size[1],
             size: [output.size[0] - y, output.size[1] - x],

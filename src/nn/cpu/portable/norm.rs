@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::nn::cpu::kernel::mask_bytes;
 use crate::nn::cpu::lanes::{MASK, lanes};
-use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
+use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Shortcut, Values};
 use crate::nn::real::Real;
 
 /// For any number of channels.
@@ -60,7 +60,7 @@ lanes! {
         let rows = products.chunks_exact(channels).zip(values.data.chunks_mut(values.stride));
         for ((pixel, (products, value)), bits) in rows.enumerate().zip(values.bits.chunks_exact_mut(mask_bytes(channels)))
         {
-            let shortcut = values.shortcut.map(|(shortcut, stride)| &shortcut[pixel * stride..][..channels]);
+            let shortcut = values.shortcut.map(|shortcut| shortcut.from(pixel));
             for (place, bits) in bits.iter_mut().enumerate() {
                 *bits = match block(place, channels) {
                     Ok(whole) => normalise_few(affine, products, value, shortcut, whole, values.relu),
@@ -77,7 +77,7 @@ fn normalise_few<T: Real>(
     affine: &Affine<T>,
     products: &[T],
     value: &mut [T],
-    shortcut: Option<&[T]>,
+    shortcut: Option<Shortcut<T>>,
     channels: Range<usize>,
     relu: bool,
 ) -> u8 {
@@ -89,8 +89,18 @@ fn normalise_few<T: Real>(
     for lane in 0..sums.len() {
         sums[lane] = (products[lane] + minus[lane]) * factor[lane] + shift[lane];
     }
-    if let Some(shortcut) = shortcut {
-        sums.iter_mut().zip(&shortcut[channels.clone()]).for_each(|(sum, other)| *sum += *other);
+    if let Some(Shortcut { data, affine, .. }) = shortcut {
+        let others = &data[channels.clone()];
+        match affine {
+            None => sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other),
+            Some(Affine { factor, minus, shift }) => {
+                let (factor, minus) = (&factor[channels.clone()], &minus[channels.clone()]);
+                let shift = &shift[channels.clone()];
+                for lane in 0..sums.len() {
+                    sums[lane] += (others[lane] + minus[lane]) * factor[lane] + shift[lane];
+                }
+            }
+        }
     }
     let mut bits = u8::MAX;
     if relu {

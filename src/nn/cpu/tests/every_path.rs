@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::{Case, cases, into_wider, numbers};
 use crate::nn::cpu::InstructionSet;
-use crate::nn::cpu::kernel::{Bits, BitsMut, Gate, Relu, Residual, Slopes, SlopesMut, Source, Target, mask_bytes};
+use crate::nn::cpu::kernel::{
+    Beneath, Bits, BitsMut, Gate, Parts, Relu, Residual, Slopes, SlopesMut, Source, Target, mask_bytes,
+};
 use crate::nn::cpu::parallel::{Spares, Threads};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::{Graph, Op, Padding, Variant, Window};
@@ -96,20 +98,129 @@ fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: b
     let gradient = self::images::<T>(case.seed ^ 4, images * size[0] * size[1], outputs, seen);
     let Convolution { window, kernel, .. } = convolution::<T>(case, false, seen);
     let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
-    // With a byte between pixels that is another's.
-    let stride = if kind.gate == 2 { inputs } else { mask_bytes(inputs) } + 1;
-    let kept = numbers(case.seed ^ 5, images * case.size[0] * case.size[1] * stride);
-    let kept: Vec<u8> = kept.into_iter().map(|value| (value * 128.0) as i8 as u8).collect();
+    let kept = kept(case, kind);
     let result = into_wider((images, case.size), inputs, T::from_f64(0.25), |target| {
         let workers = (Threads(case.threads), &Spares::default());
-        let gate = match kind.gate {
-            0 => None,
-            1 => Some(Gate::Bits(Bits { data: &kept, stride })),
-            _ => Some(Gate::Slopes(Slopes { data: &kept, stride })),
-        };
+        let gate = gate(case, kind, &kept);
         ready.run(source(&gradient, (images, size), outputs), target, accumulate, gate, workers);
     });
     result.into_iter().map(Real::to_f64).collect()
+}
+
+/// Forward and back with sums on the way, where the path takes them: what is written is what [`forward`] and [`backward`] say, and
+/// the sums are those of what is written.
+fn sums_are_right(
+    set: InstructionSet,
+    case: &Case,
+    kind: Kind,
+    accumulate: bool,
+    seen: Precision,
+) -> Result<(), String> {
+    let ([inputs, outputs], size, images) = (case.channels, case.output().unwrap(), kind.images);
+    let workers = (Threads(case.threads), &Spares::default());
+    let mut parts = Parts::default();
+    let input = self::images::<f32>(case.seed, images * case.size[0] * case.size[1], inputs, seen);
+    let ready = set.forward(convolution::<f32>(case, kind.relu, seen), size);
+    let mut takes = false;
+    let values = into_wider((images, size), outputs, 0.5, |target| {
+        takes = ready.run_with_moments(source(&input, (images, case.size), inputs), target, &mut parts, workers);
+    });
+    let packed = set != InstructionSet::Portable;
+    if takes != packed {
+        return Err(format!("moments: {takes}"));
+    }
+    if takes {
+        let plain = Kind { residual: 0, between: false, ..kind };
+        close(&double(&values), &forward::<f32>(set, case, plain, seen).0, "values with moments")?;
+        moments_are_right(&values, outputs, &parts)?;
+    }
+    let pixels = images * case.size[0] * case.size[1];
+    let beneath = [6, 7].map(|salt| numbers(case.seed ^ salt, pixels * inputs));
+    let beneath = beneath.map(|numbers| numbers.into_iter().map(|value| value as f32).collect::<Vec<_>>());
+    let minus: Vec<f32> = numbers(case.seed ^ 8, inputs).into_iter().map(|value| value as f32).collect();
+    let count = 1 + case.seed as usize % 2;
+    let beneath: Vec<_> = beneath[..count].iter().map(|products| Beneath { products, minus: &minus }).collect();
+    let gradient = self::images::<f32>(case.seed ^ 4, images * size[0] * size[1], outputs, seen);
+    let Convolution { window, kernel, .. } = convolution::<f32>(case, false, seen);
+    let ready = set.backward(Turned::new(window, &kernel, outputs), case.size);
+    let kept = kept(case, kind);
+    let given = source(&gradient, (images, size), outputs);
+    let values = into_wider((images, case.size), inputs, 0.25, |target| {
+        let how = (accumulate, gate(case, kind, &kept));
+        takes = ready.run_with_sums(given, target, how, &beneath, &mut parts, workers);
+    });
+    // With a stride some gradients are left to a pass of their own.
+    if !takes && packed && window.stride == 1 {
+        return Err("no sums with a gradient".into());
+    }
+    if !takes {
+        return Ok(());
+    }
+    close(&double(&values), &backward::<f32>(set, case, kind, accumulate, seen), "gradient with sums")?;
+    products_are_right(&values, &beneath, &parts)
+}
+
+fn double(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
+}
+
+/// Sums of numbers and of their squares, from what they are above the first one of each part.
+fn moments_are_right(values: &[f32], channels: usize, parts: &Parts<f32>) -> Result<(), String> {
+    let pixels: usize = parts.iter().map(|(pixels, _)| pixels).sum();
+    if pixels * channels != values.len() {
+        return Err(format!("parts of {pixels} pixels"));
+    }
+    let (mut found, mut truth) =
+        ([vec![0.0; channels], vec![0.0; channels]], [vec![0.0; channels], vec![0.0; channels]]);
+    for channel in 0..channels {
+        for (pixels, rows) in parts.iter() {
+            let [above, squares, first] = rows.map(|row| f64::from(row[channel]));
+            found[0][channel] += above + pixels as f64 * first;
+            found[1][channel] += squares + 2.0 * first * above + pixels as f64 * first * first;
+        }
+        for value in values.iter().skip(channel).step_by(channels).map(|value| f64::from(*value)) {
+            truth[0][channel] += value;
+            truth[1][channel] += value * value;
+        }
+    }
+    found.iter().zip(&truth).try_for_each(|(found, truth)| close(found, truth, "moments"))
+}
+
+/// Sums of numbers, and of them times what lies beneath.
+fn products_are_right(values: &[f32], beneath: &[Beneath<f32>], parts: &Parts<f32>) -> Result<(), String> {
+    let channels = beneath[0].minus.len();
+    for row in 0..=beneath.len() {
+        let found: Vec<f64> =
+            (0..channels).map(|channel| parts.iter().map(|(_, rows)| f64::from(rows[row][channel])).sum()).collect();
+        let mut truth = vec![0.0; channels];
+        for (place, value) in values.iter().enumerate() {
+            let factor = row.checked_sub(1).map_or(1.0, |row| {
+                f64::from(beneath[row].products[place]) + f64::from(beneath[row].minus[place % channels])
+            });
+            truth[place % channels] += f64::from(*value) * factor;
+        }
+        close(&found, &truth, "sums")?;
+    }
+    Ok(())
+}
+
+/// What is kept of a ReLU before the case, with a byte between pixels that is another's.
+fn kept(case: &Case, kind: Kind) -> Vec<u8> {
+    let kept = numbers(case.seed ^ 5, kind.images * case.size[0] * case.size[1] * gate_stride(case, kind));
+    kept.into_iter().map(|value| (value * 128.0) as i8 as u8).collect()
+}
+
+fn gate_stride(case: &Case, kind: Kind) -> usize {
+    1 + if kind.gate == 2 { case.channels[0] } else { mask_bytes(case.channels[0]) }
+}
+
+fn gate<'a>(case: &Case, kind: Kind, data: &'a [u8]) -> Option<Gate<'a>> {
+    let stride = gate_stride(case, kind);
+    match kind.gate {
+        0 => None,
+        1 => Some(Gate::Bits(Bits { data, stride })),
+        _ => Some(Gate::Slopes(Slopes { data, stride })),
+    }
 }
 
 /// The gradients by kernel and bias.
@@ -200,6 +311,8 @@ fn agree_in(seen: Precision, case: &Case, kind: Kind, accumulate: bool) -> Resul
         .map_err(|error| format!("{set:?} {case:?} {kind:?}: {error}"))?;
         let gradient = backward::<f32>(set, case, kind, accumulate, seen);
         close(&gradient, &truth.1, &format!("{set:?} gradient {case:?} {kind:?} {accumulate}"))?;
+        sums_are_right(set, case, kind, accumulate, seen)
+            .map_err(|error| format!("{set:?} {case:?} {kind:?} {accumulate}: {error}"))?;
         for (sums, truth) in weights::<f32>(set, case, kind.images, seen).iter().zip(&truth.2) {
             close(sums, truth, &format!("{set:?} weight gradient {case:?} {kind:?}"))?;
         }

@@ -7,7 +7,7 @@ use super::norm::go_back;
 use super::{Layer, Step, Tensor, Trainer, groups, take};
 use crate::nn::clock::Work;
 use crate::nn::cpu::images::{give, share, source, target};
-use crate::nn::cpu::kernel::{Backward, Bits, Gate, Source, Target, mask_bytes};
+use crate::nn::cpu::kernel::{Backward, Beneath, Bits, Gate, Source, Target, mask_bytes};
 use crate::nn::cpu::layout::ResidualGradient;
 use crate::nn::cpu::norm::{Back, Incoming, Passing};
 use crate::nn::cpu::parallel::{Threads, at_least};
@@ -90,13 +90,13 @@ impl<T: Real> Trainer<T> {
         let pixels = count * height * width;
         let Target { data, stride, .. } = target(own, &place.gradient, count);
         clock.time(Some(Work::Norm), || {
-            // Else its reader has taken them in.
-            if convolution.norm.is_some() && !place.gate.passed {
+            if convolution.norm.is_some() && !layer.is_summed {
                 let above = (&layer.products[..pixels * channels], layer.affine.minus.as_slice());
                 layer.sums.take_in(layer.loops.as_ref(), Incoming { data, stride, bits }, above, spare, threads);
             }
             layer.settle_back(convolution, tensors, *statistics, pixels);
             layer.sums.clear();
+            layer.is_summed = false;
             let products = &mut layer.products[..pixels * channels];
             // What its reader has taken through the ReLU is the shortcut's gradient already.
             let keep = convolution.residual.is_some() && !(place.gate.passed && place.gate.holder == id);
@@ -139,9 +139,32 @@ impl<T: Real> Trainer<T> {
     /// a concatenation does so part by part, later), and what stands before the input takes its sums in while they are in cache.
     fn backward_input(&mut self, id: StepId, backward: &dyn Backward<T>, gradient: Source<T>) {
         let threads = Threads(rayon::current_num_threads());
-        let Self { steps, layout, slots, kept, spares, layers, spare, clock, .. } = self;
+        let Self { steps, layout, slots, kept, spares, layers, spare, parts: taken, clock, .. } = self;
         let (input, place) = (steps[id].inputs[0], layout.steps[id]);
         let view = layout.steps[input].gradient;
+        // What its shortcut is added to has the same gradient.
+        let summand = steps[input].residual().filter(|&id| layers[id].as_ref().is_some_and(|layer| layer.is_summand));
+        let ids = [Some(input), summand].into_iter().flatten().filter(|_| place.completes && has_norm(steps, input));
+        let length = gradient.images * view.pixels() * view.channels;
+        let beneath = ids.clone().filter_map(|id| layers[id].as_ref());
+        let beneath = beneath.map(|layer| Beneath { products: &layer.products[..length], minus: &layer.affine.minus });
+        let beneath: Vec<_> = beneath.collect();
+        if !beneath.is_empty() {
+            let gate = Gate::Bits(Bits { data: &kept[input], stride: mask_bytes(view.channels) });
+            let to = target(&mut slots[view.slot], &view, gradient.images);
+            let how = (place.accumulate, Some(gate));
+            let run = || backward.run_with_sums(gradient, to, how, &beneath, taken, (threads, spares));
+            if clock.time(Some(Work::Convolution), run) {
+                clock.time(Some(Work::Norm), || {
+                    for (beneath, id) in ids.enumerate() {
+                        let Some(layer) = &mut layers[id] else { continue };
+                        layer.sums.take_in_parts(taken, beneath, threads);
+                        layer.is_summed = true;
+                    }
+                });
+                return;
+            }
+        }
         let parts = if place.completes { parts(steps, input) } else { Vec::new() };
         let read_again = (!parts.is_empty()).then_some(view.pixels() * view.stride);
         for images in groups(gradient.images, read_again) {
@@ -163,16 +186,21 @@ impl<T: Real> Trainer<T> {
                 let products = &layer.products[pixels.start * channels..pixels.end * channels];
                 let (loops, above) = (layer.loops.as_ref(), (products, layer.affine.minus.as_slice()));
                 clock.time(Some(Work::Norm), || layer.sums.take_in(loops, incoming, above, spare, threads));
+                layer.is_summed = true;
             }
         }
     }
+}
+
+fn has_norm(steps: &[Step], id: StepId) -> bool {
+    matches!(steps[id].operation, Operation::Convolution(Convolution { norm: Some(_), .. }))
 }
 
 /// The convolutions with a batch norm whose values this value consists of.
 pub(super) fn parts(steps: &[Step], id: StepId) -> Vec<StepId> {
     match steps[id].operation {
         Operation::Concat => steps[id].inputs.iter().flat_map(|&input| parts(steps, input)).collect(),
-        Operation::Convolution(Convolution { norm: Some(_), .. }) => vec![id],
+        _ if has_norm(steps, id) => vec![id],
         _ => Vec::new(),
     }
 }

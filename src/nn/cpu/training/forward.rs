@@ -2,12 +2,12 @@
 
 use std::mem;
 
-use super::norm::{UNCACHED, normalise};
+use super::norm::normalise;
 use super::{Layer, Tensor, Trainer, groups};
 use crate::nn::clock::Work;
 use crate::nn::cpu::images::{dense, preprocess, source, target};
 use crate::nn::cpu::kernel::{Forward, Relu, Residual, Source, Target};
-use crate::nn::cpu::norm::{Affine, Values};
+use crate::nn::cpu::norm::{Affine, Shortcut, UNCACHED, Values};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
 use crate::nn::real::Real;
@@ -60,9 +60,10 @@ impl<T: Real> Trainer<T> {
     /// The products, then all that stands behind them.
     fn forward_convolution(&mut self, id: StepId, target: Target<T>) {
         let threads = Threads(rayon::current_num_threads());
-        let Self { steps, layout, slots, kept, spares, tensors, layers, spare, statistics, clock, .. } = self;
+        let Self { steps, layout, slots, kept, spares, tensors, layers, spare, parts, statistics, clock, .. } = self;
         let (step, count) = (&steps[id], target.images);
-        let (Operation::Convolution(convolution), Some(layer)) = (&step.operation, &mut layers[id]) else { return };
+        let (earlier, own) = layers.split_at_mut(id);
+        let (Operation::Convolution(convolution), Some(layer)) = (&step.operation, &mut own[0]) else { return };
         let value = |id: StepId| {
             let view = &layout.steps[id].value;
             source(&slots[view.slot], view, count)
@@ -82,7 +83,15 @@ impl<T: Real> Trainer<T> {
         let length = count * one;
         let measures = convolution.norm.is_some() && *statistics == Statistics::Batch;
         layer.moments.clear();
-        for images in groups(count, measures.then_some(one)) {
+        let whole = Target { data: &mut layer.products[..length], images: count, stride: channels, size };
+        let measured = measures
+            && clock.time(Some(Work::Convolution), || {
+                layer.forward.run_with_moments(input, whole, parts, (threads, spares))
+            });
+        if measured {
+            clock.time(Some(Work::Norm), || layer.moments.take_in_parts(parts, threads));
+        }
+        for images in groups(count, measures.then_some(one)).filter(|_| !measured) {
             let products = &mut layer.products[images.start * one..images.end * one];
             let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
             multiply(layer.forward.as_ref(), input.some(images), to);
@@ -94,7 +103,15 @@ impl<T: Real> Trainer<T> {
         }
         clock.time(Some(Work::Norm), || {
             layer.settle(convolution, tensors, *statistics);
-            let shortcut = convolution.residual.map(value).map(|value| (value.data, value.stride));
+            if layer.is_summand {
+                return;
+            }
+            let shortcut = convolution.residual.map(|id| match &earlier[id] {
+                Some(Layer { is_summand: true, products, affine, .. }) => {
+                    Shortcut { data: products, stride: channels, affine: Some(affine) }
+                }
+                _ => Shortcut { data: value(id).data, stride: value(id).stride, affine: None },
+            });
             let (relu, bits, past_cache) = (convolution.relu, &mut *kept[id], length >= UNCACHED);
             let values = Values { data, stride, shortcut, relu, bits, past_cache };
             normalise(layer.loops.as_ref(), &layer.affine, &layer.products[..length], values, threads);

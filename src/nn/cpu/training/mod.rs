@@ -2,8 +2,8 @@
 //!
 //! The whole batch goes through one step after another, all threads on the same step: batch norm needs that. `nn::steps` says what
 //! runs, `forward` and `backward` take a batch through and back, `norm` is what stands between a convolution's products and its
-//! value; that is bound by memory, so sums over the batch are taken from a few images at a time, of which a convolution has just
-//! written the last number. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels are
+//! value; that is bound by memory, so sums over the batch are taken by the convolutions that write the last number of what they are
+//! of, or else of a few images behind one. An optimiser stands outside: it changes [`Tensor::values`] between two steps, and the kernels are
 //! packed anew at the beginning of each.
 //!
 //! Memory is made once, for a batch of the size that was asked for: every value, every convolution's products before its
@@ -23,10 +23,10 @@ use std::sync::Arc;
 use norm::{Moments, Sums};
 use rayon::prelude::*;
 
-use super::images::LINE;
 use super::instruction_set::InstructionSet;
-use super::kernel::{Backward, Buffers, Forward, WeightGradient, mask_bytes};
+use super::kernel::{Backward, Buffers, Forward, Parts, WeightGradient, mask_bytes};
 use super::layout::Layout;
+use super::lines::{LINE, Lines};
 use super::norm::{Affine, Back, Loops};
 use super::parallel::Spares;
 use super::turned::Turned;
@@ -34,7 +34,7 @@ use crate::nn::clock::{Clock, Work};
 use crate::nn::graph::Graph;
 use crate::nn::plan::{self, Parameters};
 use crate::nn::real::Real;
-use crate::nn::steps::{self, Convolution, Operation, TensorId};
+use crate::nn::steps::{self, Convolution, Operation, StepId, TensorId};
 use crate::nn::training::{self, Loss, Outcome, Start, Statistics};
 use crate::nn::{NnError, Precision};
 
@@ -69,6 +69,8 @@ pub struct Trainer<T> {
     spares: Spares<Buffers<T>>,
     /// Sums of chunks on their way to those of all pixels, and those for a bias where there is none.
     spare: Vec<T>,
+    /// Sums that a convolution takes on the way.
+    parts: Parts<T>,
     clock: Arc<Clock>,
 }
 
@@ -82,10 +84,14 @@ struct Layer<T> {
     /// As long as the bias: noughts where the convolution has none.
     no_bias: Vec<T>,
     /// Before batch norm; empty where they are the value.
-    products: Vec<T>,
+    products: Lines<T>,
+    /// Whether the value is only another convolution's shortcut, which then makes it of the products on the way.
+    is_summand: bool,
     loops: Box<dyn Loops<T>>,
     moments: Moments,
     sums: Sums,
+    /// Whether a reader has taken in the sums on the way back.
+    is_summed: bool,
     affine: Affine<T>,
     back: Back<T>,
     spare: Vec<T>,
@@ -124,12 +130,13 @@ impl<T: Real> Trainer<T> {
         let layout = Layout::keeping(&steps)?;
         let tensors = training::start(graph, parameters)?.into_iter().map(Tensor::of).collect::<Vec<_>>();
         let batch = batch.max(1);
-        let layers = steps.iter().map(|step| Layer::new(set, &steps, step, &tensors, batch)).collect();
+        let layers = (0..steps.len()).map(|id| Layer::new(set, &steps, id, &tensors, batch)).collect();
         let slots = layout.slots.iter().map(|length| vec![T::ZERO; batch * length + LINE / size_of::<T>()]).collect();
-        let kept = steps.iter().map(|step| vec![0; batch * kept_bytes(step)]).collect();
-        let (spares, spare) = (Spares::default(), Vec::new());
+        let kept =
+            (0..steps.len()).map(|id| vec![initially_kept(&steps, id); batch * kept_bytes(&steps[id])]).collect();
+        let (spares, spare, parts) = (Spares::default(), Vec::new(), Parts::default());
         let (side, clock) = (graph.side, Arc::default());
-        Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare, clock })
+        Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare, parts, clock })
     }
 
     /// All parameters, in the order of [`Graph::parameters`].
@@ -179,7 +186,8 @@ impl<T: Real> Trainer<T> {
 
 impl<T: Real> Layer<T> {
     /// That of a step, if it is a convolution.
-    fn new(set: InstructionSet, steps: &[Step], step: &Step, tensors: &[Tensor<T>], batch: usize) -> Option<Self> {
+    fn new(set: InstructionSet, steps: &[Step], id: StepId, tensors: &[Tensor<T>], batch: usize) -> Option<Self> {
+        let step = &steps[id];
         let Operation::Convolution(Convolution { window, kernel, .. }) = step.operation else { return None };
         let [height, width, outputs] = step.shape;
         let input = &steps[step.inputs[0]];
@@ -195,10 +203,12 @@ impl<T: Real> Layer<T> {
             forward: set.forward(forward, [height, width]),
             backward: differentiates.then(backward),
             weights: set.weights(window, [inputs, outputs], [height, width]),
-            products: if plain { Vec::new() } else { vec![T::ZERO; batch * height * width * outputs] },
+            products: Lines::new(T::ZERO, if plain { 0 } else { batch * height * width * outputs }),
+            is_summand: is_summand(steps, id),
             loops: set.norm(outputs),
             moments: Moments::new(outputs),
             sums: Sums::new(outputs),
+            is_summed: false,
             affine: Affine::new(outputs),
             back: Back::new(outputs),
             no_bias,
@@ -215,6 +225,19 @@ const CACHED: usize = if cfg!(test) { 1024 } else { 1024 * 1024 };
 fn groups(count: usize, read_again: Option<usize>) -> impl Iterator<Item = Range<usize>> {
     let together = read_again.map_or(count, |numbers| (CACHED / numbers).clamp(1, count));
     (0..count).step_by(together).map(move |from| from..count.min(from + together))
+}
+
+/// Whether a step's value is that of a convolution with a batch norm and no ReLU, and only another's shortcut.
+fn is_summand(steps: &[Step], id: StepId) -> bool {
+    let is_read = steps.iter().any(|step| step.inputs.contains(&id));
+    let added = steps.iter().filter(|step| step.residual() == Some(id)).count();
+    let Operation::Convolution(Convolution { norm, relu, residual, .. }) = steps[id].operation else { return false };
+    norm.is_some() && !relu && residual.is_none() && !is_read && added == 1
+}
+
+/// What stands in each byte that a step keeps, until it is written: every gradient comes through where there is no ReLU.
+fn initially_kept(steps: &[Step], id: StepId) -> u8 {
+    if is_summand(steps, id) { u8::MAX } else { 0 }
 }
 
 /// Bytes that a step keeps of an image.

@@ -1,17 +1,18 @@
 //! What stands between a convolution's products and its value, over all pixels of a batch or some of its images: chunks go to
 //! the loops of an instruction set, and sums of chunks become those of all pixels.
 
-use crate::nn::cpu::kernel::mask_bytes;
+use crate::nn::cpu::kernel::{Parts, mask_bytes};
+use crate::nn::cpu::lanes::lanes;
 use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
 use crate::nn::cpu::parallel::{Threads, at_least};
 use crate::nn::real::Real;
 
 /// Numbers that a thread takes at once: enough that sums of chunks are few; few in tests.
 const CHUNK: usize = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
-/// Numbers that no cache holds until they are read again; few in tests, whose images are small.
-pub const UNCACHED: usize = if cfg!(test) { 1024 } else { 4 * 1024 * 1024 };
 /// Pixels that it takes at least: sums of a chunk are as many numbers as two pixels.
 const LEAST: usize = 32;
+/// Channels whose sums a thread takes in at once.
+const TOGETHER: usize = 32;
 
 /// Pixels of a chunk. Independent of the number of threads, so that sums are too.
 fn chunk(channels: usize) -> usize {
@@ -51,26 +52,45 @@ impl Moments {
         });
         for (place, sums) in sums.chunks_exact(2 * channels).enumerate() {
             let first = &products[place * length * channels..][..channels];
-            self.join(first, sums.split_at(channels).into(), length.min(pixels - place * length));
+            let (above, squares) = sums.split_at(channels);
+            let more = length.min(pixels - place * length);
+            join(&mut self.mean, &mut self.variance, [above, squares, first], [self.pixels, more]);
+            self.pixels += more;
         }
     }
 
-    /// Takes in `pixels` more, of which these are the first one and the sums of what they are above it and of the squares of that.
+    /// Takes in what a convolution has summed on the way.
+    pub fn take_in_parts<T: Real>(&mut self, parts: &Parts<T>, threads: Threads) {
+        let before = self.pixels;
+        threads.pairs((&mut self.mean, TOGETHER), (&mut self.variance, TOGETHER), |place, mean, variance| {
+            let channels = place * TOGETHER..place * TOGETHER + mean.len();
+            let mut before = before;
+            for (pixels, rows) in parts.iter() {
+                join(mean, variance, rows.map(|row| &row[channels.clone()]), [before, pixels]);
+                before += pixels;
+            }
+        });
+        self.pixels += parts.iter().map(|(pixels, _)| pixels).sum::<usize>();
+    }
+}
+
+lanes! {
+    /// Takes into mean and variance of so many pixels those of so many more, of which `rows` are the sums of what they are above
+    /// the first one, of the squares of that, and the first one.
     ///
     /// Taken from the first one nothing is lost that the variance would miss: a square of its distance from the mean is among those
     /// that the variance is the mean of. The rest is the formula of Chan et al. 1983.
-    fn join<T: Real>(&mut self, first: &[T], [above, squares]: [&[T]; 2], pixels: usize) {
-        let (before, more) = (self.pixels as f64, pixels as f64);
+    fn join<T>(mean: &mut [f64], variance: &mut [f64], rows: [&[T]; 3], pixels: [usize; 2]) {
+        let [before, more] = pixels.map(|pixels| pixels as f64);
         let (each, share) = (1.0 / more, more / (before + more));
-        let sums = above.iter().zip(squares).zip(first);
-        for ((mean, variance), ((above, square), first)) in self.mean.iter_mut().zip(&mut self.variance).zip(sums) {
+        let rows = rows[0].iter().zip(rows[1]).zip(rows[2]);
+        for ((mean, variance), ((above, square), first)) in mean.iter_mut().zip(variance).zip(rows) {
             let above = above.to_f64() * each;
             let own = (square.to_f64() * each - above * above).max(0.0);
             let off = first.to_f64() + above - *mean;
             *mean += off * share;
             *variance += (own - *variance + off * off * (1.0 - share)) * share;
         }
-        self.pixels += pixels;
     }
 }
 
@@ -119,9 +139,25 @@ impl Sums {
         });
         for sums in sums.chunks_exact(2 * channels) {
             let (gradient, product) = sums.split_at(channels);
-            self.gradient.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value.to_f64());
-            self.product.iter_mut().zip(product).for_each(|(sum, value)| *sum += value.to_f64());
+            add(&mut self.gradient, gradient);
+            add(&mut self.product, product);
         }
+    }
+
+    /// Takes in what a convolution's gradient has summed on the way, with the first or the second of what lies beneath.
+    pub fn take_in_parts<T: Real>(&mut self, parts: &Parts<T>, beneath: usize, threads: Threads) {
+        threads.pairs((&mut self.gradient, TOGETHER), (&mut self.product, TOGETHER), |place, gradients, products| {
+            for (_, [gradient, rows @ ..]) in parts.iter() {
+                add(gradients, &gradient[place * TOGETHER..]);
+                add(products, &rows[beneath][place * TOGETHER..]);
+            }
+        });
+    }
+}
+
+lanes! {
+    fn add<T>(sums: &mut [f64], more: &[T]) {
+        sums.iter_mut().zip(more).for_each(|(sum, value)| *sum += value.to_f64());
     }
 }
 
@@ -137,7 +173,7 @@ pub fn normalise<T: Real>(
     let (length, bytes) = (chunk(channels), mask_bytes(channels));
     threads.pairs((data, length * stride), (bits, length * bytes), |place, data, bits| {
         let end = products.len().min((place + 1) * length * channels);
-        let shortcut = shortcut.map(|(shortcut, stride)| (&shortcut[place * length * stride..], stride));
+        let shortcut = shortcut.map(|shortcut| shortcut.from(place * length));
         let values = Values { data, stride, shortcut, relu, bits, past_cache };
         loops.normalise(affine, &products[place * length * channels..end], values);
     });

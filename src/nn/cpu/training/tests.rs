@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::nn::cpu::norm::{Incoming, Passing, Values};
+use crate::nn::cpu::norm::{Incoming, Passing, Shortcut, Values};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::tests::flips::{COTANGENT, SIDE, parameters, relative};
 use crate::nn::cpu::tests::numbers;
@@ -151,8 +151,10 @@ impl Behind {
     fn normalised(&self, set: InstructionSet, past_cache: bool) -> Result<(), TestCaseError> {
         let coefficients = |salt| self.numbers(salt, self.channels);
         let affine = Affine { factor: coefficients(1), minus: coefficients(2), shift: coefficients(3) };
+        let others = Affine { factor: coefficients(6), minus: coefficients(7), shift: coefficients(8) };
         let (products, shortcut) =
             (self.numbers(4, self.pixels * self.channels), self.numbers(5, self.pixels * self.stride));
+        let products_too = self.keep;
         let mut memory = vec![7.0; self.pixels * self.stride + LINE];
         let start = memory.as_ptr().align_offset(LINE);
         let data = &mut memory[start..][..self.pixels * self.stride];
@@ -160,7 +162,11 @@ impl Behind {
         let values = Values {
             data: &mut *data,
             stride: self.stride,
-            shortcut: self.shortcut.then_some((shortcut.as_slice(), self.stride)),
+            shortcut: self.shortcut.then_some(Shortcut {
+                data: &shortcut,
+                stride: self.stride,
+                affine: products_too.then_some(&others),
+            }),
             relu: self.relu,
             bits: &mut bits,
             past_cache,
@@ -168,8 +174,15 @@ impl Behind {
         set.norm(self.channels).normalise(&affine, &products, values);
         for place in self.places() {
             let [dense, apart, channel] = place;
-            let more = if self.shortcut { shortcut[apart] } else { 0.0 };
-            let sum = more + affine.factor[channel] * (products[dense] + affine.minus[channel]) + affine.shift[channel];
+            let through = |affine: &Affine<f32>, product: f32| {
+                affine.factor[channel] * (product + affine.minus[channel]) + affine.shift[channel]
+            };
+            let more = match self.shortcut {
+                true if products_too => through(&others, shortcut[apart]),
+                true => shortcut[apart],
+                false => 0.0,
+            };
+            let sum = more + through(&affine, products[dense]);
             let open = !self.relu || sum > 0.0;
             prop_assert!((data[apart] - if open { sum } else { 0.0 }).abs() < 1e-6, "{set:?} {place:?}");
             prop_assert!(self.is_set(&bits, place) == open || sum.abs() < 1e-6, "{set:?} {place:?}");
