@@ -15,7 +15,7 @@ use super::kernel::{
 use super::lanes;
 use super::lanes::MASK;
 use super::layout::{GatePlace, Layout, Placement, ResidualGradient, View};
-use super::lines::LINE;
+use super::lines::{aligned, aligned_mut, with_room};
 use super::memory;
 use super::parallel::{Spares, Threads, at_least};
 use super::pool;
@@ -142,17 +142,6 @@ pub struct Job<'a, T> {
     pub interrupt: &'a Interrupt<'a>,
 }
 
-/// A slot's numbers, from the start of a line of cache on.
-fn aligned<T>(slot: &[T]) -> &[T] {
-    &slot[slot.as_ptr().align_offset(LINE).min(slot.len())..]
-}
-
-/// The same, to be written.
-fn aligned_mut<T>(slot: &mut [T]) -> &mut [T] {
-    let start = slot.as_ptr().align_offset(LINE).min(slot.len());
-    &mut slot[start..]
-}
-
 pub fn source<'a, T>(slot: &'a [T], view: &View, images: usize) -> Source<'a, T> {
     let data = &aligned(slot)[view.offset..];
     Source { data, images, size: view.size, channels: view.channels, stride: view.stride }
@@ -184,7 +173,7 @@ impl<T: Real> Job<'_, T> {
         images.slots.resize_with(layout.slots.len(), Vec::new);
         images.kept.resize_with(plan.steps.len(), Vec::new);
         for (slot, length) in images.slots.iter_mut().zip(&layout.slots) {
-            at_least(slot, count * length + LINE / size_of::<T>());
+            at_least(slot, with_room::<T>(count * length));
         }
         for (id, place) in layout.steps.iter().enumerate() {
             self.go_on()?;

@@ -165,7 +165,7 @@ pub struct Parts<T> {
 
 impl<T: Real> Parts<T> {
     /// Rows of a part.
-    const ROWS: usize = 3;
+    pub const ROWS: usize = 3;
 
     /// Forgets what there is; rows have so many numbers from now on.
     pub fn clear(&mut self, width: usize) {

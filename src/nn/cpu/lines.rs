@@ -5,29 +5,32 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a line of cache.
 pub const LINE: usize = 64;
 
+/// How many numbers a list has to have, so that so many begin with a line of cache.
+pub const fn with_room<T>(numbers: usize) -> usize {
+    numbers + LINE / size_of::<T>()
+}
+
+/// The numbers of a list from the start of a line of cache on.
+pub fn aligned<T>(list: &[T]) -> &[T] {
+    &list[list.as_ptr().align_offset(LINE).min(list.len())..]
+}
+
+/// The same, to be written.
+pub fn aligned_mut<T>(list: &mut [T]) -> &mut [T] {
+    let start = list.as_ptr().align_offset(LINE).min(list.len());
+    &mut list[start..]
+}
+
 /// A list of fixed length.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Lines<T> {
     numbers: Vec<T>,
     length: usize,
 }
 
-impl<T> Default for Lines<T> {
-    fn default() -> Self {
-        Self { numbers: Vec::new(), length: 0 }
-    }
-}
-
 impl<T: Clone> Lines<T> {
     pub fn new(value: T, length: usize) -> Self {
-        let room = if length > 0 { length + LINE / size_of::<T>() } else { 0 };
-        Self { numbers: vec![value; room], length }
-    }
-}
-
-impl<T> Lines<T> {
-    fn start(&self) -> usize {
-        self.numbers.as_ptr().align_offset(LINE).min(self.numbers.len() - self.length)
+        Self { numbers: vec![value; with_room::<T>(length)], length }
     }
 }
 
@@ -35,13 +38,12 @@ impl<T> Deref for Lines<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.numbers[self.start()..][..self.length]
+        &aligned(&self.numbers)[..self.length]
     }
 }
 
 impl<T> DerefMut for Lines<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        let start = self.start();
-        &mut self.numbers[start..][..self.length]
+        &mut aligned_mut(&mut self.numbers)[..self.length]
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use crate::nn::real::Real;
 
-/// Numbers of an image that no cache holds until they are read again; few in tests, whose images are small.
+/// Numbers that no cache holds until they are read again; few in tests, whose images are small.
 pub const UNCACHED: usize = if cfg!(test) { 1024 } else { 4 * 1024 * 1024 };
 
 /// `factor (product + minus) + shift`.

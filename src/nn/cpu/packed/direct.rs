@@ -98,7 +98,21 @@ impl<E: Engine> Direct<E> {
 
     /// Pixels and panels of a task, so that every thread has as much to do; a pixel of `together` images is one task's.
     fn cut(&self, pixels: usize, together: usize, threads: Threads) -> [usize; 2] {
-        cut([pixels, self.panels.count()], threads, [*E::ROWS.end(), together])
+        let (panels, rows) = (self.panels.count(), *E::ROWS.end());
+        let mut high = pixels.div_ceil(PIXELS);
+        let mut wide = 1;
+        if threads.0 > 1 {
+            if high < 2 * threads.0 {
+                wide = (2 * threads.0).div_ceil(high).min(panels);
+            } else {
+                high = high.next_multiple_of(threads.0);
+            }
+        }
+        let whole = (1..=together)
+            .map(|times| times * rows)
+            .find(|rows| rows.is_multiple_of(together))
+            .unwrap_or(rows * together);
+        [pixels.div_ceil(high).next_multiple_of(whole), panels.div_ceil(wide)]
     }
 
     /// Some pixels by some panels; no two threads may work on the same. The pixels are a `part`'s.
@@ -134,7 +148,7 @@ impl<E: Engine> Direct<E> {
                     taps: self.taps,
                     rows,
                     places,
-                    columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former, (part, true)),
+                    columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former, part),
                 };
                 // SAFETY: `run` has checked what offsets and places reach, pairs are where `take_in` says; `runs` and `zeros` are
                 // those of the panels.
@@ -170,22 +184,6 @@ pub fn runs(block: Range<usize>, channels: usize) -> Vec<Run> {
         row += length;
     }
     runs
-}
-
-/// Pixels and panels of a task, so that every thread has as much to do; a pixel of `together` images is one task's.
-fn cut([pixels, panels]: [usize; 2], threads: Threads, [rows, together]: [usize; 2]) -> [usize; 2] {
-    let mut high = pixels.div_ceil(PIXELS);
-    let mut wide = 1;
-    if threads.0 > 1 {
-        if high < 2 * threads.0 {
-            wide = (2 * threads.0).div_ceil(high).min(panels);
-        } else {
-            high = high.next_multiple_of(threads.0);
-        }
-    }
-    let whole =
-        (1..=together).map(|times| times * rows).find(|rows| rows.is_multiple_of(together)).unwrap_or(rows * together);
-    [pixels.div_ceil(high).next_multiple_of(whole), panels.div_ceil(wide)]
 }
 
 /// Where each tap of each pixel begins in the source, `[tiles, taps, rows]`; pixels beyond the last are it again.

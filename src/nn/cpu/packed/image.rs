@@ -91,8 +91,8 @@ pub struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    /// Of a part's columns from `first` on, `width` of them; whether its first pixel is still to come.
-    fn totals(&self, (part, comes): (usize, bool), first: usize, width: usize) -> Totals {
+    /// Of a part's columns from `first` on, `width` of them.
+    fn totals(&self, part: usize, first: usize, width: usize) -> Totals {
         let rows = part * MOST_TOTALS..(part + 1) * MOST_TOTALS;
         let start = self.rows.rectangle(&rows, &(first..first + width));
         let to = array::from_fn(|row| start.wrapping_add(row * self.rows.stride()));
@@ -101,7 +101,7 @@ impl Sums<'_> {
             minus: minus.as_ptr().wrapping_add(first),
         };
         let of = if self.beneath.is_empty() {
-            Summed::Moments { first: to[2], comes }
+            Summed::Moments { first: to[2] }
         } else {
             Summed::Products(array::from_fn(|place| self.beneath.get(place).map(under)))
         };
@@ -167,14 +167,14 @@ impl Output<'_> {
     }
 
     /// Some columns from `first` on, for blocks of the depth that may be the first and the last; `former` is room for the
-    /// columns of all outputs of a tile; `part` is that which sums are taken of, and whether its first pixel is still to come.
+    /// columns of all outputs of a tile; `part` is that which sums are taken of.
     pub fn columns(
         &self,
         fused: &Fused,
         (bias, first): (&Bias, usize),
         block: [bool; 2],
         former: &mut Aligned,
-        part: (usize, bool),
+        part: usize,
     ) -> Columns {
         let residual =
             fused.residual.map(|(image, stride)| Beside { start: image.as_ptr().wrapping_add(first), stride });

@@ -5,6 +5,7 @@
 
 use super::product::{Beside, add, store};
 use super::vector::Vector;
+use crate::nn::cpu::kernel::Parts;
 
 /// Sums over the pixels of a part.
 #[derive(Clone, Copy, Debug)]
@@ -15,17 +16,15 @@ pub struct Totals {
 }
 
 /// How many sums there are at most.
-pub const MOST_TOTALS: usize = 3;
+pub const MOST_TOTALS: usize = Parts::<f32>::ROWS;
 
 /// What is summed.
 #[derive(Clone, Copy, Debug)]
 pub enum Summed {
     /// What a number is above that of the part's first pixel; the square of that.
     Moments {
-        /// A panel's columns.
+        /// Where that is written, a panel's columns.
         first: *mut f32,
-        /// Whether the first pixel is still to come: then it is written there.
-        comes: bool,
     },
     /// A number; that times what lies beneath it, of each that is there.
     Products([Option<Under>; MOST_TOTALS - 1]),
@@ -55,9 +54,8 @@ impl<V: Vector, const VECTORS: usize> Taken<V, VECTORS> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "as in `product`")]
     pub unsafe fn new(totals: Totals, first: bool) -> Self {
-        let comes = matches!(totals.of, Summed::Moments { comes: true, .. });
         // SAFETY: the caller's promise.
-        Self { totals, sums: [[unsafe { V::zero() }; VECTORS]; MOST_TOTALS], first: first && comes }
+        Self { totals, sums: [[unsafe { V::zero() }; VECTORS]; MOST_TOTALS], first }
     }
 
     /// Takes in what has become of a pixel.
@@ -70,7 +68,7 @@ impl<V: Vector, const VECTORS: usize> Taken<V, VECTORS> {
         // SAFETY: as in `product::finish`.
         unsafe {
             match self.totals.of {
-                Summed::Moments { first, .. } => {
+                Summed::Moments { first } => {
                     if self.first {
                         store(values, first);
                         self.first = false;

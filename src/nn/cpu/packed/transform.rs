@@ -111,6 +111,8 @@ pub struct Gather {
     pub line: usize,
     /// Height and width of what is inside the target.
     pub size: [usize; 2],
+    /// Whether it is the first tile of a part.
+    pub first: bool,
 }
 
 /// Gathers a tile along both axes.
@@ -149,7 +151,7 @@ pub unsafe fn gather<V: Vector, Y: Axis, X: Axis, const VECTORS: usize>(tile: &G
         }
         let size = [tile.size[0].min(Y::OUTPUTS), tile.size[1].min(X::OUTPUTS)];
         let outputs = Outputs { sums: &outputs, size, wide: X::OUTPUTS, place: tile.place, line: tile.line };
-        finish_all(&tile.columns, &outputs, true);
+        finish_all(&tile.columns, &outputs, tile.first);
     }
 }
 

@@ -207,7 +207,7 @@ impl<E: Engine> Winograd<E> {
                 }
                 for tile in 0..count {
                     let products = (&products[tile * E::COLUMNS..], count * E::COLUMNS);
-                    self.gather(job, (tiles.start + tile, panel), products, former, (part, tile == 0));
+                    self.gather(job, (tiles.start + tile, panel), products, former, part, tile == 0);
                 }
                 if job.fused.past_cache {
                     self.engine.fence();
@@ -253,7 +253,8 @@ impl<E: Engine> Winograd<E> {
         (tile, panel): (usize, usize),
         (products, apart): (&[f32], usize),
         former: &mut Aligned,
-        part: (usize, bool),
+        part: usize,
+        first: bool,
     ) {
         let Job { output, fused, cut, .. } = job;
         let [image, y, x] = cut.corner(tile);
@@ -265,6 +266,7 @@ impl<E: Engine> Winograd<E> {
             place: output.place([image, y, x]),
             line: output.size[1],
             size: [output.size[0] - y, output.size[1] - x],
+            first,
         };
         // SAFETY: `run` has checked the image, the line above the products; these pixels and columns are this task's alone.
         unsafe { self.engine.gather(self.scheme, &gather) };

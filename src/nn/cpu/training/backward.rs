@@ -192,7 +192,7 @@ impl<T: Real> Trainer<T> {
     }
 }
 
-fn has_norm(steps: &[Step], id: StepId) -> bool {
+pub(super) fn has_norm(steps: &[Step], id: StepId) -> bool {
     matches!(steps[id].operation, Operation::Convolution(Convolution { norm: Some(_), .. }))
 }
 

@@ -90,15 +90,16 @@ impl<T: Real> Trainer<T> {
             });
         if measured {
             clock.time(Some(Work::Norm), || layer.moments.take_in_parts(parts, threads));
-        }
-        for images in groups(count, measures.then_some(one)).filter(|_| !measured) {
-            let products = &mut layer.products[images.start * one..images.end * one];
-            let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
-            multiply(layer.forward.as_ref(), input.some(images), to);
-            if measures {
-                clock.time(Some(Work::Norm), || {
-                    layer.moments.take_in(layer.loops.as_ref(), products, spare, threads);
-                });
+        } else {
+            for images in groups(count, measures.then_some(one)) {
+                let products = &mut layer.products[images.start * one..images.end * one];
+                let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
+                multiply(layer.forward.as_ref(), input.some(images), to);
+                if measures {
+                    clock.time(Some(Work::Norm), || {
+                        layer.moments.take_in(layer.loops.as_ref(), products, spare, threads);
+                    });
+                }
             }
         }
         clock.time(Some(Work::Norm), || {

@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use super::instruction_set::InstructionSet;
 use super::kernel::{Backward, Buffers, Forward, Parts, WeightGradient, mask_bytes};
 use super::layout::Layout;
-use super::lines::{LINE, Lines};
+use super::lines::{Lines, with_room};
 use super::norm::{Affine, Back, Loops};
 use super::parallel::Spares;
 use super::turned::Turned;
@@ -130,10 +130,13 @@ impl<T: Real> Trainer<T> {
         let layout = Layout::keeping(&steps)?;
         let tensors = training::start(graph, parameters)?.into_iter().map(Tensor::of).collect::<Vec<_>>();
         let batch = batch.max(1);
-        let layers = (0..steps.len()).map(|id| Layer::new(set, &steps, id, &tensors, batch)).collect();
-        let slots = layout.slots.iter().map(|length| vec![T::ZERO; batch * length + LINE / size_of::<T>()]).collect();
+        let layers: Vec<_> = (0..steps.len()).map(|id| Layer::new(set, &steps, id, &tensors, batch)).collect();
+        let slots = layout.slots.iter().map(|length| vec![T::ZERO; with_room::<T>(batch * length)]).collect();
+        // Every gradient comes through where there is no ReLU.
+        let every =
+            |layer: &Option<Layer<T>>| if layer.as_ref().is_some_and(|layer| layer.is_summand) { u8::MAX } else { 0 };
         let kept =
-            (0..steps.len()).map(|id| vec![initially_kept(&steps, id); batch * kept_bytes(&steps[id])]).collect();
+            steps.iter().zip(&layers).map(|(step, layer)| vec![every(layer); batch * kept_bytes(step)]).collect();
         let (spares, spare, parts) = (Spares::default(), Vec::new(), Parts::default());
         let (side, clock) = (graph.side, Arc::default());
         Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare, parts, clock })
@@ -233,11 +236,6 @@ fn is_summand(steps: &[Step], id: StepId) -> bool {
     let added = steps.iter().filter(|step| step.residual() == Some(id)).count();
     let Operation::Convolution(Convolution { norm, relu, residual, .. }) = steps[id].operation else { return false };
     norm.is_some() && !relu && residual.is_none() && !is_read && added == 1
-}
-
-/// What stands in each byte that a step keeps, until it is written: every gradient comes through where there is no ReLU.
-fn initially_kept(steps: &[Step], id: StepId) -> u8 {
-    if is_summand(steps, id) { u8::MAX } else { 0 }
 }
 
 /// Bytes that a step keeps of an image.

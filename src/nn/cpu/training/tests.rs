@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::nn::cpu::lines::aligned_mut;
 use crate::nn::cpu::norm::{Incoming, Passing, Shortcut, Values};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::tests::flips::{COTANGENT, SIDE, parameters, relative};
@@ -155,9 +156,8 @@ impl Behind {
         let (products, shortcut) =
             (self.numbers(4, self.pixels * self.channels), self.numbers(5, self.pixels * self.stride));
         let products_too = self.keep;
-        let mut memory = vec![7.0; self.pixels * self.stride + LINE];
-        let start = memory.as_ptr().align_offset(LINE);
-        let data = &mut memory[start..][..self.pixels * self.stride];
+        let mut memory = vec![7.0; with_room::<f32>(self.pixels * self.stride)];
+        let data = &mut aligned_mut(&mut memory)[..self.pixels * self.stride];
         let mut bits = vec![0x5A; self.pixels * mask_bytes(self.channels)];
         let values = Values {
             data: &mut *data,
@@ -317,8 +317,7 @@ fn sums_are_taken_once_by_the_reader_or_by_the_step() {
 
 /// The steps with a batch norm.
 fn with_norm(steps: &[Step]) -> impl Iterator<Item = StepId> {
-    let has_norm = |step: &Step| matches!(&step.operation, Operation::Convolution(of) if of.norm.is_some());
-    steps.iter().enumerate().filter(move |(_, step)| has_norm(step)).map(|(id, _)| id)
+    (0..steps.len()).filter(|&id| backward::has_norm(steps, id))
 }
 
 #[test]
