@@ -1,9 +1,11 @@
 //! A convolution as a product of patches that are never gathered: the micro-kernel reads each tap of each pixel where it
 //! lies in the image ("indirect convolution", Dukhan, arXiv 1907.02129), and writes where the result belongs.
 //!
-//! A task is some pixels by some panels. For its pixels the beginning of every tap is looked up once; then, block of the
-//! depth by block, each panel stays in the first-level cache while all pixels of the task pass by it. Where products are of
-//! bf16, panels are packed in pairs of channels, and what the task's taps see is narrowed once for all panels.
+//! A task is some pixels by some panels. For its pixels the beginning of every tap is looked up once; then each panel stays in
+//! the second-level cache while all pixels of the task pass by it, tile by tile: what a tile reads of it at once is asked for
+//! in time, and cutting the depth so that a block stays in the first-level cache costs more than it saves, for sums then go
+//! to memory and back. Where products are of bf16, panels are packed in pairs of channels, and what the task's taps see is
+//! narrowed once for all panels.
 
 use std::ops::Range;
 
@@ -11,25 +13,23 @@ use super::Workspace;
 use super::image::{Bias, Fused, Output, View};
 use super::pairs::{PairLoops, apart, pairs};
 use super::panels::Panels;
-use super::product::{BORDER, Run, Strip, rows};
+use super::product::{BORDER, Strip, rows};
 use super::vector::Engine;
 use crate::nn::cpu::kernel::{Sweep, Workers};
 use crate::nn::cpu::parallel::Threads;
 
-/// Pixels of a task: so many that reading the panels does not tell, and so few that a block of them stays in cache.
+/// Pixels of a task: so many that reading the panels does not tell, and so few that they stay in cache.
 const PIXELS: usize = 96;
 
 /// The matrix of a convolution, ready to be multiplied.
 #[derive(Debug)]
 pub struct Direct<E> {
     engine: E,
-    /// Where products are of bf16: then a word of panels, runs and zeros is a pair.
+    /// Where products are of bf16: then a word of panels and zeros is a pair.
     pairs: Option<&'static PairLoops>,
     panels: Panels,
     taps: usize,
     channels: usize,
-    /// Where each block of the depth lies in the image.
-    runs: Vec<(Range<usize>, Vec<Run>)>,
     pub bias: Bias,
     /// What a tap sees outside the image.
     zeros: Vec<f32>,
@@ -44,9 +44,8 @@ impl<E: Engine> Direct<E> {
         let pairs = pairs(engine, channels);
         let together = if pairs.is_some() { 2 } else { 1 };
         let panels = Panels::zeros(depth / together, bias.len(), E::COLUMNS);
-        let runs = panels.blocks().map(|block| (block.clone(), runs(block, channels / together))).collect();
         let (bias, zeros) = (Bias::new(bias, E::COLUMNS), vec![0.0; channels / together]);
-        let mut direct = Self { engine, pairs, panels, taps, channels, runs, bias, zeros };
+        let mut direct = Self { engine, pairs, panels, taps, channels, bias, zeros };
         direct.update(matrix);
         direct
     }
@@ -135,28 +134,24 @@ impl<E: Engine> Direct<E> {
             Some(loops) => narrowed.take_in(loops, source, offsets),
             None => source.data,
         };
-        for (block, (depth, runs)) in self.runs.iter().enumerate() {
-            let ends = [block == 0, block + 1 == self.runs.len()];
-            for panel in panels.clone() {
-                let strip = Strip {
-                    runs,
-                    panel: self.panels.panel(depth, panel).as_ptr(),
-                    next: self.next(block, panel, &panels),
-                    source: seen.as_ptr(),
-                    zeros: self.zeros.as_ptr(),
-                    offsets,
-                    taps: self.taps,
-                    rows,
-                    places,
-                    columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), ends, former, part),
-                };
-                // SAFETY: `run` has checked what offsets and places reach, pairs are where `take_in` says; `runs` and `zeros` are
-                // those of the panels.
-                unsafe {
-                    match self.pairs {
-                        Some(loops) => (loops.multiply)(&strip),
-                        None => self.engine.multiply(&strip),
-                    }
+        for panel in panels.clone() {
+            let strip = Strip {
+                panel: self.panels.panel(panel).as_ptr(),
+                source: seen.as_ptr(),
+                zeros: self.zeros.as_ptr(),
+                offsets,
+                taps: self.taps,
+                words: self.zeros.len(),
+                rows,
+                places,
+                columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), former, part),
+            };
+            // SAFETY: `run` has checked what offsets and places reach, pairs are where `take_in` says; zeros are as many as a
+            // tap has words.
+            unsafe {
+                match self.pairs {
+                    Some(loops) => (loops.multiply)(&strip),
+                    None => self.engine.multiply(&strip),
                 }
             }
         }
@@ -164,26 +159,6 @@ impl<E: Engine> Direct<E> {
             self.engine.fence();
         }
     }
-
-    /// What a task that has these panels multiplies after one of a block.
-    fn next(&self, block: usize, panel: usize, panels: &Range<usize>) -> *const f32 {
-        let strip = block * panels.len() + panel - panels.start + 1;
-        let depth = &self.runs[strip / panels.len() % self.runs.len()].0;
-        self.panels.panel(depth, panels.start + strip % panels.len()).as_ptr()
-    }
-}
-
-/// The runs of a block of the depth, `channels` of which are a tap.
-pub fn runs(block: Range<usize>, channels: usize) -> Vec<Run> {
-    let mut runs = Vec::new();
-    let mut row = block.start;
-    while row < block.end {
-        let (tap, from) = (row / channels, row % channels);
-        let length = (channels - from).min(block.end - row);
-        runs.push(Run { tap, from, length });
-        row += length;
-    }
-    runs
 }
 
 /// Where each tap of each pixel begins in the source, `[tiles, taps, rows]`; pixels beyond the last are it again.

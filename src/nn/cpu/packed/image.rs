@@ -166,13 +166,12 @@ impl Output<'_> {
         assert!(!fused.past_cache || self.takes_streams(), "a target that vectors do not divide");
     }
 
-    /// Some columns from `first` on, for blocks of the depth that may be the first and the last; `former` is room for the
-    /// columns of all outputs of a tile; `part` is that which sums are taken of.
+    /// Some columns from `first` on; `former` is room for the columns of all outputs of a tile; `part` is that which sums are
+    /// taken of.
     pub fn columns(
         &self,
         fused: &Fused,
         (bias, first): (&Bias, usize),
-        block: [bool; 2],
         former: &mut Aligned,
         part: usize,
     ) -> Columns {
@@ -203,9 +202,9 @@ impl Output<'_> {
             target: self.target.start().wrapping_add(first),
             stride: self.target.stride(),
             count: panel.len().min(bias.columns - first),
-            add: self.add || !block[0],
-            finish: block[1].then_some(finish),
-            past_cache: fused.past_cache && !self.add && block == [true, true],
+            add: self.add,
+            finish: Some(finish),
+            past_cache: fused.past_cache && !self.add,
         }
     }
 }

@@ -1,14 +1,8 @@
 //! A matrix comes in; panels go out: groups of neighbouring columns, in the order in which a micro-kernel reads them.
 //!
-//! The depth is cut into blocks, so that a block of a panel stays in the first-level cache while the pixels of a tile pass
-//! by it. In memory: block after block, in a block panel after panel, in a panel row after row.
-
-use std::ops::Range;
+//! In memory: panel after panel, in a panel row after row.
 
 use super::aligned::Aligned;
-
-/// Numbers of a block's panel at most: half of a first-level cache of 32 kB.
-const BLOCK: usize = 4096;
 
 /// A matrix `[depth, columns]` in panels of `width` columns; the last one is filled up with zeros.
 #[derive(Debug)]
@@ -17,15 +11,12 @@ pub struct Panels {
     pub depth: usize,
     pub columns: usize,
     width: usize,
-    /// Rows of every block but the last, which may have fewer.
-    block: usize,
 }
 
 impl Panels {
     /// Zeros in the place of a matrix.
     pub fn zeros(depth: usize, columns: usize, width: usize) -> Self {
-        let block = depth.div_ceil(depth.div_ceil(BLOCK / width));
-        Self { numbers: Aligned::zeros(depth * columns.next_multiple_of(width)), depth, columns, width, block }
+        Self { numbers: Aligned::zeros(depth * columns.next_multiple_of(width)), depth, columns, width }
     }
 
     /// Packs a row-major matrix.
@@ -72,21 +63,14 @@ impl Panels {
         self.columns.div_ceil(self.width)
     }
 
-    /// The rows of each block.
-    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.depth).step_by(self.block).map(|from| from..self.depth.min(from + self.block))
-    }
-
-    /// One panel of the block that has these rows, `[rows, width]`.
-    pub fn panel(&self, block: &Range<usize>, panel: usize) -> &[f32] {
-        let start = self.place(block.start, panel);
-        &self.numbers.numbers()[start..start + block.len() * self.width]
+    /// One panel, `[depth, width]`.
+    pub fn panel(&self, panel: usize) -> &[f32] {
+        let start = self.place(0, panel);
+        &self.numbers.numbers()[start..start + self.depth * self.width]
     }
 
     /// Where a row of a panel begins.
     fn place(&self, row: usize, panel: usize) -> usize {
-        let from = row - row % self.block;
-        let rows = self.block.min(self.depth - from);
-        (from * self.count() + panel * rows + row - from) * self.width
+        (panel * self.depth + row) * self.width
     }
 }

@@ -11,15 +11,6 @@ use super::vector::{Products, Vector};
 /// An offset that stands for a row of zeros: what a window sees outside the image.
 pub const BORDER: usize = usize::MAX;
 
-/// A piece of the depth that lies together in the image: some channels of one tap.
-#[derive(Clone, Copy, Debug)]
-pub struct Run {
-    pub tap: usize,
-    /// The first channel.
-    pub from: usize,
-    pub length: usize,
-}
-
 /// Another image, beginning with the strip's first column.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<P> {
@@ -79,26 +70,24 @@ pub struct Columns {
     pub count: usize,
     /// Whether the sums are added to what the target has.
     pub add: bool,
-    /// With the last block of the depth.
     pub finish: Option<Finish>,
     /// Whether they are written past the caches, to whole vectors' places.
     pub past_cache: bool,
 }
 
-/// Some pixels by the columns of one panel, over one block of the depth.
+/// Some pixels by the columns of one panel.
 #[derive(Debug)]
 pub struct Strip<'a> {
-    pub runs: &'a [Run],
-    /// `[rows of the block, columns of a panel]`.
+    /// `[taps, words, columns of a panel]`.
     pub panel: *const f32,
-    /// The panel of the next strip: it is brought near meanwhile.
-    pub next: *const f32,
     pub source: *const f32,
-    /// As many as a tap has channels.
+    /// As many as a tap has words.
     pub zeros: *const f32,
     /// Where each tap of each pixel begins in the source, or [`BORDER`]: `[tiles, taps, rows]`.
     pub offsets: &'a [usize],
     pub taps: usize,
+    /// What a tap sees of a pixel: its channels, or pairs of them.
+    pub words: usize,
     /// Pixels of a tile.
     pub rows: usize,
     /// Which pixel of the target each pixel is.
@@ -114,7 +103,7 @@ pub fn rows(pixels: usize, may: &RangeInclusive<usize>) -> usize {
 /// Multiplies a strip whose tiles have `ROWS` pixels.
 ///
 /// # Safety
-/// The instruction set of `V` is there. Every offset that is not [`BORDER`] has a tap's channels behind it in the source,
+/// The instruction set of `V` is there. Every offset that is not [`BORDER`] has a tap's words behind it in the source,
 /// every place a pixel in the target and in all that lies beside it, `former` and totals room for its columns, and nothing else uses the
 /// strip's columns of them.
 #[inline(always)]
@@ -187,21 +176,19 @@ unsafe fn sum<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize
     unsafe {
         let mut sums = [[V::zero(); VECTORS]; ROWS];
         let mut panel = strip.panel;
-        let mut next = strip.next;
-        for run in strip.runs {
+        for tap in 0..strip.taps {
             let mut left = [strip.zeros; ROWS];
             for row in 0..ROWS {
-                let offset = *offsets.add(run.tap * ROWS + row);
-                let start = if offset == BORDER { strip.zeros } else { strip.source.add(offset) };
-                left[row] = start.add(run.from);
+                let offset = *offsets.add(tap * ROWS + row);
+                left[row] = if offset == BORDER { strip.zeros } else { strip.source.add(offset) };
             }
-            for step in 0..run.length {
+            for step in 0..strip.words {
                 let mut right = [V::zero(); VECTORS];
                 for vector in 0..VECTORS {
                     right[vector] = V::load(panel.add(vector * V::LANES));
                 }
                 for line in 0..VECTORS * V::LANES / LINE {
-                    V::prefetch(next.wrapping_add(line * LINE));
+                    V::prefetch(panel.wrapping_add(AHEAD + line * LINE));
                 }
                 for row in 0..ROWS {
                     let pixel = V::splat(*left[row].add(step));
@@ -210,7 +197,6 @@ unsafe fn sum<V: Vector, P: Products<V>, const ROWS: usize, const VECTORS: usize
                     }
                 }
                 panel = panel.add(VECTORS * V::LANES);
-                next = next.wrapping_add(VECTORS * V::LANES);
             }
         }
         for row in 0..ROWS {
@@ -397,6 +383,8 @@ unsafe fn relu<V: Vector, const VECTORS: usize>(sums: &mut [V; VECTORS]) -> u64 
 
 /// Numbers of a line of cache.
 const LINE: usize = 16;
+/// How far ahead of what it reads a tile asks for its panel, in numbers.
+const AHEAD: usize = 1024;
 /// Columns of a panel at most.
 pub const MOST: usize = 64;
 

@@ -9,10 +9,9 @@ use std::ops::Range;
 use super::Workspace;
 use super::aligned::Aligned;
 use super::axis::MOST;
-use super::direct::runs;
 use super::image::{Bias, Fused, Output, View};
 use super::panels::Panels;
-use super::product::{Columns, Run, Strip, rows};
+use super::product::{Columns, Strip, rows};
 use super::scheme::{LANES, Scheme};
 use super::transform::{Gather, Spread};
 use super::vector::Engine;
@@ -31,7 +30,6 @@ pub struct Winograd<E> {
     scheme: Scheme,
     /// One for each point.
     panels: Vec<Panels>,
-    runs: Vec<(Range<usize>, Vec<Run>)>,
     channels: usize,
     pub bias: Bias,
     /// What lies outside the image.
@@ -46,9 +44,8 @@ impl<E: Engine> Winograd<E> {
         let channels = matrix.len() / (height * width * bias.len());
         let panels = || Panels::zeros(channels, bias.len(), E::COLUMNS);
         let panels: Vec<Panels> = (0..down * across).map(|_| panels()).collect();
-        let runs = panels[0].blocks().map(|block| (block.clone(), runs(block, channels))).collect();
         let zeros = vec![0.0; channels];
-        let mut new = Self { engine, scheme, panels, runs, channels, bias: Bias::new(bias, E::COLUMNS), zeros };
+        let mut new = Self { engine, scheme, panels, channels, bias: Bias::new(bias, E::COLUMNS), zeros };
         new.update(matrix);
         new
     }
@@ -187,23 +184,20 @@ impl<E: Engine> Winograd<E> {
                 let products = products.at_least(self.panels.len() * count * E::COLUMNS);
                 for (point, (panels, source)) in self.panels.iter().zip(points.chunks_exact(count * row)).enumerate() {
                     let target = products[point * count * E::COLUMNS..][..count * E::COLUMNS].as_mut_ptr();
-                    for (block, (depth, runs)) in self.runs.iter().enumerate() {
-                        let (stride, count) = (E::COLUMNS, E::COLUMNS);
-                        let strip = Strip {
-                            runs,
-                            panel: panels.panel(depth, panel).as_ptr(),
-                            next: self.next(point, block, panel),
-                            source: source.as_ptr(),
-                            zeros: self.zeros.as_ptr(),
-                            offsets,
-                            taps: 1,
-                            rows,
-                            places,
-                            columns: Columns { target, stride, count, add: block > 0, finish: None, past_cache: false },
-                        };
-                        // SAFETY: there are `count` rows of `row` numbers in the source and of a panel's in the target.
-                        unsafe { self.engine.multiply(&strip) };
-                    }
+                    let (stride, count) = (E::COLUMNS, E::COLUMNS);
+                    let strip = Strip {
+                        panel: panels.panel(panel).as_ptr(),
+                        source: source.as_ptr(),
+                        zeros: self.zeros.as_ptr(),
+                        offsets,
+                        taps: 1,
+                        words: self.channels,
+                        rows,
+                        places,
+                        columns: Columns { target, stride, count, add: false, finish: None, past_cache: false },
+                    };
+                    // SAFETY: there are `count` rows of `row` numbers in the source and of a panel's in the target.
+                    unsafe { self.engine.multiply(&strip) };
                 }
                 for tile in 0..count {
                     let products = (&products[tile * E::COLUMNS..], count * E::COLUMNS);
@@ -214,15 +208,6 @@ impl<E: Engine> Winograd<E> {
                 }
             });
         });
-    }
-
-    /// The panel that comes after a block of one at a point.
-    fn next(&self, point: usize, block: usize, panel: usize) -> *const f32 {
-        let (points, blocks) = (self.panels.len(), self.runs.len());
-        let strip = (panel * points + point) * blocks + block + 1;
-        let (block, point, panel) = (strip % blocks, strip / blocks % points, strip / blocks / points);
-        let panel = panel % self.panels[0].count();
-        self.panels[point].panel(&self.runs[block].0, panel).as_ptr()
     }
 
     /// Spreads one tile, the `place`-th of a group of `count`.
@@ -262,7 +247,7 @@ impl<E: Engine> Winograd<E> {
         let gather = Gather {
             products: products.as_ptr(),
             apart,
-            columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), [true, true], former, part),
+            columns: output.columns(fused, (&self.bias, panel * E::COLUMNS), former, part),
             place: output.place([image, y, x]),
             line: output.size[1],
             size: [output.size[0] - y, output.size[1] - x],
