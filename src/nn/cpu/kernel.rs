@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::lanes;
 use super::packed::Workspace;
 use super::parallel::{Shared, Spares, Threads};
+use super::stored::{Numbers, NumbersMut};
 use crate::nn::graph::Window;
 use crate::nn::real::Real;
 
@@ -198,10 +199,23 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
     /// `target = relu(conv(source) + bias + residual)`, image by image.
     fn run(&self, source: Source<T>, target: Target<T>, residual: Residual<T>, relu: Relu, workers: Workers<T>);
 
-    /// `target = relu(conv(source) + bias)`, and of each part of its pixels the sums of what a value is above that of the part's
-    /// first pixel, those of the squares of that, and that pixel itself; the numbers are taken for such as are read much later. Does
-    /// nothing and says `false` where there is nothing to gain.
-    fn run_with_moments(&self, _: Source<T>, _: Target<T>, _: &mut Parts<T>, _: Workers<T>) -> bool {
+    /// Whether products may be kept rounded, since they are made of numbers with no more digits. Then
+    /// [`Forward::run_with_moments`] always runs.
+    fn rounds(&self) -> bool {
+        false
+    }
+
+    /// `target = relu(conv(source) + bias)`, of dense pixels of images of `size`; and of each part of its pixels the sums of what a
+    /// value is above that of the part's first pixel, those of the squares of that, and that pixel itself, before it is rounded if
+    /// it is; the numbers are taken for such as are read much later. Does nothing and says `false` where there is nothing to gain.
+    fn run_with_moments(
+        &self,
+        _source: Source<T>,
+        _target: NumbersMut<T>,
+        _size: [usize; 2],
+        _parts: &mut Parts<T>,
+        _workers: Workers<T>,
+    ) -> bool {
         false
     }
 
@@ -215,7 +229,7 @@ pub trait Forward<T: Clone>: Debug + Send + Sync {
 /// What a gradient is multiplied with in sums: `products + minus`, channel by channel, of pixels that lie together.
 #[derive(Clone, Copy, Debug)]
 pub struct Beneath<'a, T> {
-    pub products: &'a [T],
+    pub products: Numbers<'a, T>,
     pub minus: &'a [T],
 }
 

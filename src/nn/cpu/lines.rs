@@ -22,7 +22,7 @@ pub fn aligned_mut<T>(list: &mut [T]) -> &mut [T] {
 }
 
 /// A list of fixed length.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lines<T> {
     numbers: Vec<T>,
     length: usize,

@@ -33,6 +33,7 @@ mod parallel;
 pub mod peak;
 mod pool;
 mod portable;
+mod stored;
 #[cfg(test)]
 mod tests;
 pub mod training;

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 
+use super::stored::Numbers;
 use crate::nn::real::Real;
 
 /// Numbers that no cache holds until they are read again; few in tests, whose images are small.
@@ -61,16 +62,16 @@ pub struct Values<'a, T> {
 /// What is added before the ReLU: its pixels are `stride` apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Shortcut<'a, T> {
-    pub data: &'a [T],
+    pub data: Numbers<'a, T>,
     pub stride: usize,
     /// What makes a value of it, where it is another convolution's products.
     pub affine: Option<&'a Affine<T>>,
 }
 
-impl<T> Shortcut<'_, T> {
+impl<T: Real> Shortcut<'_, T> {
     /// From a pixel on.
     pub fn from(self, pixel: usize) -> Self {
-        Self { data: &self.data[pixel * self.stride..], ..self }
+        Self { data: self.data.some(pixel * self.stride..self.data.len()), ..self }
     }
 }
 
@@ -98,11 +99,11 @@ pub trait Loops<T>: Debug + Send + Sync {
     fn moments(&self, products: &[T], sums: [&mut [T]; 2]);
 
     /// Products become values.
-    fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>);
+    fn normalise(&self, affine: &Affine<T>, products: Numbers<T>, values: Values<T>);
 
     /// Adds to `sums`, over pixels, the gradient, and the gradient times what the product is above its mean.
-    fn sum(&self, incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]);
+    fn sum(&self, incoming: Incoming<T>, products: Numbers<T>, minus: &[T], sums: [&mut [T]; 2]);
 
-    /// Gradients take the products' places.
-    fn back(&self, back: &Back<T>, products: &mut [T], gradient: Passing<T>);
+    /// Gradients by values become those by products, which go to `to`, dense.
+    fn back(&self, back: &Back<T>, products: Numbers<T>, gradient: Passing<T>, to: &mut [T]);
 }

@@ -2,15 +2,19 @@
 
 use std::arch::x86_64::{
     __m256bh, __m256i, __m512, __m512bh, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence,
-    _mm_storeu_si128, _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_cvtps_epi32,
-    _mm512_cvtusepi32_epi8, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_rcp14_ps, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_stream_ps, _mm512_sub_ps,
+    _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_stream_si256, _mm512_abs_ps, _mm512_add_epi32,
+    _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+    _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh,
+    _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_rcp14_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_ps,
+    _mm512_stream_ps, _mm512_sub_ps,
 };
 use std::mem::transmute;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
+
+use half::bf16;
 
 use super::check::{agrees, agrees_in_pairs};
 use super::norm::{Pass, run};
@@ -34,6 +38,12 @@ impl Vector for Sixteen {
         load(from: *const f32) -> Self { Self(_mm512_loadu_ps(from)) }
         store(self: Self, to: *mut f32) -> () { _mm512_storeu_ps(to, self.0) }
         stream(self: Self, to: *mut f32) -> () { _mm512_stream_ps(to, self.0) }
+        widen(from: *const bf16) -> Self {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)))
+        }
+        round(self: Self, to: *mut bf16) -> () { _mm256_storeu_si256(to.cast(), self.rounded()) }
+        stream_rounded(self: Self, to: *mut bf16) -> () { _mm256_stream_si256(to.cast(), self.rounded()) }
         fence() -> () { _mm_sfence() }
         prefetch(from: *const f32) -> () { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         add(self: Self, other: Self) -> Self { Self(_mm512_add_ps(self.0, other.0)) }
@@ -55,6 +65,22 @@ impl Vector for Sixteen {
         weigh(self: Self, bytes: *const u8) -> Self {
             let bytes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.cast())));
             Self(_mm512_mul_ps(self.0, _mm512_mul_ps(bytes, _mm512_set1_ps(1.0 / 255.0))))
+        }
+    }
+}
+
+impl Sixteen {
+    /// As bf16, without the instruction for it, which not all have: half of the last digit that stays is added, less one unless
+    /// that digit is odd.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "instructions, not a call")]
+    unsafe fn rounded(self) -> __m256i {
+        // SAFETY: the contract of `Vector`.
+        unsafe {
+            let bits = _mm512_castps_si512(self.0);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
+            _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half)))
         }
     }
 }

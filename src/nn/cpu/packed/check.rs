@@ -1,10 +1,9 @@
 //! The functions of a vector come in; whether they do what plain arithmetic does goes out.
 
-use super::pairs::{apart, pair};
-use super::vector::{Paired, Vector};
+use half::bf16;
 
-/// Numbers of a vector at most.
-const MOST: usize = 16;
+use super::pairs::{apart, pair};
+use super::vector::{Paired, Vector, WIDEST as MOST};
 
 /// Positive, negative, nought of both signs, large, small and equal neighbours.
 const SOME: [f32; MOST + 1] =
@@ -45,6 +44,37 @@ pub unsafe fn agrees<V: Vector>() -> bool {
             && is(one.keep(some), &|lane| if some >> lane & 1 == 1 { a[lane] } else { 0.0 })
             && (0..lanes).all(|lane| slopes[lane].abs_diff(slope(a[lane], b[lane])) <= 1)
             && is(one.weigh(weights.as_ptr()), &|lane| a[lane] * f32::from(weights[lane]) / 255.0)
+            && rounds::<V>()
+    }
+}
+
+/// Whether numbers are rounded to bf16 and read again as they should be.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn rounds<V: Vector>() -> bool {
+    // Some lie between two bf16, two exactly in the middle, of which one is rounded down and one up.
+    let middle = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, f32::INFINITY];
+    let numbers: [f32; MOST] = std::array::from_fn(|lane| if lane < 4 { middle[lane] } else { SOME[lane] });
+    let mut places = [bf16::ZERO; 2 * MOST];
+    // A vector past the caches must begin where one may.
+    let first = places.as_ptr().align_offset(MOST * size_of::<bf16>());
+    let mut found = [f32::NAN; MOST];
+    // SAFETY: all pointers lead to a vector's numbers.
+    unsafe {
+        let vector = V::load(numbers.as_ptr());
+        let mut right = |streams: bool| {
+            places.fill(bf16::ZERO);
+            let to = places[first..].as_mut_ptr();
+            if streams {
+                vector.stream_rounded(to);
+            } else {
+                vector.round(to);
+            }
+            V::fence();
+            V::widen(to).store(found.as_mut_ptr());
+            (0..V::LANES).all(|lane| found[lane].to_bits() == bf16::from_f32(numbers[lane]).to_f32().to_bits())
+        };
+        right(false) && right(true)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::direct::Direct;
-use super::image::{Fused, Kept, Output, Sums, View};
+use super::image::{Fused, Kept, Output, Sums, To, View};
 use super::pairs::pairs;
 use super::scheme::Scheme;
 use super::vector::Engine;
@@ -14,6 +14,7 @@ use crate::nn::cpu::kernel::{
 };
 use crate::nn::cpu::norm::UNCACHED;
 use crate::nn::cpu::parallel::{Shared, Threads, at_least};
+use crate::nn::cpu::stored::NumbersMut;
 use crate::nn::cpu::turned::Turned;
 use crate::nn::graph::Window;
 use crate::nn::plan::Convolution;
@@ -37,6 +38,13 @@ impl<E: Engine> Product<E> {
         match Scheme::of(kernel, grid, [channels, bias.len()]).filter(|scheme| stride == 1 && faster(scheme)) {
             Some(scheme) => Self::Winograd(Winograd::new(engine, scheme, matrix, bias)),
             None => Self::Direct(Direct::new(engine, matrix, taps, bias)),
+        }
+    }
+
+    fn engine(&self) -> E {
+        match self {
+            Self::Direct(direct) => direct.engine,
+            Self::Winograd(winograd) => winograd.engine,
         }
     }
 
@@ -121,7 +129,8 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         workers: Workers<f32>,
     ) {
         let add = matches!(residual, Residual::InPlace);
-        let output = Output { target: Shared::new(data, stride), images, size, step: 1, phase: [0, 0], add };
+        let target = To::Full(Shared::new(data, stride));
+        let output = Output { target, images, size, step: 1, phase: [0, 0], add };
         let fused = Fused {
             residual: match residual {
                 Residual::Images(images) => Some((images.data, images.stride)),
@@ -138,14 +147,24 @@ impl<E: Engine> Forward<f32> for Packed<E> {
         self.multiply(source, &output, workers, |_| fused);
     }
 
+    fn rounds(&self) -> bool {
+        self.product.engine().pairs().is_some()
+    }
+
     fn run_with_moments(
         &self,
         source: Source<f32>,
-        Target { data, images, stride, size }: Target<f32>,
+        target: NumbersMut<f32>,
+        size: [usize; 2],
         parts: &mut Parts<f32>,
         workers: Workers<f32>,
     ) -> bool {
-        let output = Output { target: Shared::new(data, stride), images, size, step: 1, phase: [0, 0], add: false };
+        let images = source.images;
+        let target = match target {
+            NumbersMut::Full(numbers) => To::Full(Shared::new(numbers, self.outputs)),
+            NumbersMut::Rounded(numbers) => To::Rounded(Shared::new(numbers, self.outputs)),
+        };
+        let output = Output { target, images, size, step: 1, phase: [0, 0], add: false };
         parts.clear(self.outputs.next_multiple_of(E::COLUMNS));
         self.multiply(source, &output, workers, |sweep| {
             let sums = Sums { rows: self.product.open(parts, images, sweep, workers.0), beneath: &[] };
@@ -248,7 +267,8 @@ impl<E: Engine> PackedGradient<E> {
             }
             let view = view(source);
             if let [phase] = *group.phases {
-                let output = Output { target: Shared::new(data, stride), images, size, step, phase, add: accumulate };
+                let target = To::Full(Shared::new(data, stride));
+                let output = Output { target, images, size, step, phase, add: accumulate };
                 let sums = sums
                     .as_mut()
                     .map(|(beneath, parts)| Sums { rows: product.open(parts, images, &sweep, workers.0), beneath });
@@ -259,7 +279,7 @@ impl<E: Engine> PackedGradient<E> {
                     let columns = inputs * group.phases.len();
                     let spare = at_least(&mut buffers.spare, images * sweep.grid[0] * sweep.grid[1] * columns);
                     let (grid, add) = (sweep.grid, false);
-                    let target = Shared::new(spare, columns);
+                    let target = To::Full(Shared::new(spare, columns));
                     let output = Output { target, images, size: grid, step: 1, phase: [0, 0], add };
                     product.run(&view, &sweep, &output, &Fused::default(), workers);
                     let target = Target { data: &mut *data, images, stride, size };

@@ -2,14 +2,17 @@
 
 use std::array;
 
+use half::bf16;
+
 use super::aligned::Aligned;
 use super::axis::MOST;
-use super::product::{BORDER, Beside, Columns, Finish, Keep, Through};
+use super::product::{BORDER, Beside, Columns, Finish, Goal, Keep, Seen, Through};
 use super::totals::{MOST_TOTALS, Summed, Totals, Under};
 use crate::nn::cpu::kernel::{Beneath, Bits, Gate, Slopes, Sweep, mask_bytes};
 use crate::nn::cpu::lanes::MASK;
 use crate::nn::cpu::lines::LINE;
 use crate::nn::cpu::parallel::Shared;
+use crate::nn::cpu::stored::Numbers;
 
 /// Images that windows slide over.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,7 @@ impl View<'_> {
 /// Where results go: pixel `(y, x)` of the product is pixel `(y, x) * step + phase` of an image.
 #[derive(Debug)]
 pub struct Output<'a> {
-    pub target: Shared<'a, f32>,
+    pub target: To<'a>,
     /// How many images.
     pub images: usize,
     /// Height and width of each.
@@ -64,6 +67,46 @@ pub struct Output<'a> {
     pub phase: [usize; 2],
     /// Whether the product is added to what is there.
     pub add: bool,
+}
+
+/// Memory for results, in full or rounded.
+#[derive(Debug)]
+pub enum To<'a> {
+    Full(Shared<'a, f32>),
+    Rounded(Shared<'a, bf16>),
+}
+
+impl To<'_> {
+    fn stride(&self) -> usize {
+        match self {
+            Self::Full(target) => target.stride(),
+            Self::Rounded(target) => target.stride(),
+        }
+    }
+
+    /// Where a column of pixel 0 lies.
+    fn column(&self, first: usize) -> Goal {
+        match self {
+            Self::Full(target) => Goal::Full(target.start().wrapping_add(first)),
+            Self::Rounded(target) => Goal::Rounded(target.start().wrapping_add(first)),
+        }
+    }
+
+    /// A pixel has its columns in it.
+    fn check(&self, pixel: usize, columns: usize) {
+        match self {
+            Self::Full(target) => _ = target.rectangle(&(pixel..pixel + 1), &(0..columns)),
+            Self::Rounded(target) => _ = target.rectangle(&(pixel..pixel + 1), &(0..columns)),
+        }
+    }
+
+    /// Address and bytes between two pixels.
+    fn bytes(&self) -> [usize; 2] {
+        match self {
+            Self::Full(target) => [target.start().addr(), target.stride() * size_of::<f32>()],
+            Self::Rounded(target) => [target.start().addr(), target.stride() * size_of::<bf16>()],
+        }
+    }
 }
 
 /// What is fused into the product.
@@ -97,7 +140,11 @@ impl Sums<'_> {
         let start = self.rows.rectangle(&rows, &(first..first + width));
         let to = array::from_fn(|row| start.wrapping_add(row * self.rows.stride()));
         let under = |Beneath { products, minus }: &Beneath<f32>| Under {
-            products: Beside { start: products.as_ptr().wrapping_add(first), stride: minus.len() },
+            products: match products {
+                Numbers::Full(numbers) => Seen::Full(numbers.as_ptr().wrapping_add(first)),
+                Numbers::Rounded(numbers) => Seen::Rounded(numbers.as_ptr().wrapping_add(first)),
+            },
+            stride: minus.len(),
             minus: minus.as_ptr().wrapping_add(first),
         };
         let of = if self.beneath.is_empty() {
@@ -135,14 +182,14 @@ impl Output<'_> {
 
     /// Whether vectors can be written past the caches.
     pub fn takes_streams(&self) -> bool {
-        let line = |bytes: usize| bytes.is_multiple_of(LINE);
-        line(self.target.start().addr()) && line(self.target.stride() * size_of::<f32>())
+        self.target.bytes().iter().all(|bytes| bytes.is_multiple_of(LINE))
     }
 
     /// Every pixel of the product has its columns in the images and in all that lies beside them.
     pub fn check(&self, sweep: &Sweep, fused: &Fused, columns: usize) {
         let last = self.place([self.images - 1, sweep.grid[0] - 1, sweep.grid[1] - 1]);
-        self.target.rectangle(&(last..last + 1), &(0..columns));
+        self.target.check(last, columns);
+        assert!(!self.add || matches!(self.target, To::Full(_)), "sums that would be rounded on the way");
         if let Some((image, stride)) = fused.residual {
             assert!(last * stride + columns <= image.len(), "a residual that ends too early");
         }
@@ -168,13 +215,7 @@ impl Output<'_> {
 
     /// Some columns from `first` on; `former` is room for the columns of all outputs of a tile; `part` is that which sums are
     /// taken of.
-    pub fn columns(
-        &self,
-        fused: &Fused,
-        (bias, first): (&Bias, usize),
-        former: &mut Aligned,
-        part: usize,
-    ) -> Columns {
+    pub fn columns(&self, fused: &Fused, (bias, first): (&Bias, usize), former: &mut Aligned, part: usize) -> Columns {
         let residual =
             fused.residual.map(|(image, stride)| Beside { start: image.as_ptr().wrapping_add(first), stride });
         let beside =
@@ -199,7 +240,7 @@ impl Output<'_> {
         let totals = fused.sums.as_ref().map(|sums| sums.totals(part, first, bias.width));
         let finish = Finish { bias: panel.as_ptr(), residual, relu: fused.relu, keep, through, totals };
         Columns {
-            target: self.target.start().wrapping_add(first),
+            target: self.target.column(first),
             stride: self.target.stride(),
             count: panel.len().min(bias.columns - first),
             add: self.add,

@@ -1,13 +1,16 @@
 //! What stands behind a convolution's products, on vectors: channels come in blocks whose bits are two bytes.
 
+use half::bf16;
+
 use super::vector::{Engine, Vector};
 use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
+use crate::nn::cpu::stored::Numbers;
 
 /// Channels of a block.
 const BLOCK: usize = 16;
 /// How far ahead of what it reads a loop asks for memory, in numbers: what the processor asks for by itself ends with a page.
 const AHEAD: usize = 256;
-type Block = [f32; BLOCK];
+type Block<N = f32> = [N; BLOCK];
 type Bits = [u8; BLOCK / 8];
 
 /// For channels that fill blocks; others that they are given are left out.
@@ -27,11 +30,11 @@ pub enum Pass<'a> {
     /// [`Loops::moments`].
     Moments(&'a [f32], [&'a mut [f32]; 2]),
     /// [`Loops::normalise`].
-    Normalise(&'a Affine<f32>, &'a [f32], Values<'a, f32>),
+    Normalise(&'a Affine<f32>, Numbers<'a, f32>, Values<'a, f32>),
     /// [`Loops::sum`].
-    Sum(Incoming<'a, f32>, &'a [f32], &'a [f32], [&'a mut [f32]; 2]),
+    Sum(Incoming<'a, f32>, Numbers<'a, f32>, &'a [f32], [&'a mut [f32]; 2]),
     /// [`Loops::back`].
-    Back(&'a Back<f32>, &'a mut [f32], Passing<'a, f32>),
+    Back(&'a Back<f32>, Numbers<'a, f32>, Passing<'a, f32>, &'a mut [f32]),
 }
 
 impl<E: Engine> Loops<f32> for WholeBlocks<E> {
@@ -39,16 +42,16 @@ impl<E: Engine> Loops<f32> for WholeBlocks<E> {
         self.0.norm(Pass::Moments(products, sums));
     }
 
-    fn normalise(&self, affine: &Affine<f32>, products: &[f32], values: Values<f32>) {
+    fn normalise(&self, affine: &Affine<f32>, products: Numbers<f32>, values: Values<f32>) {
         self.0.norm(Pass::Normalise(affine, products, values));
     }
 
-    fn sum(&self, incoming: Incoming<f32>, products: &[f32], minus: &[f32], sums: [&mut [f32]; 2]) {
+    fn sum(&self, incoming: Incoming<f32>, products: Numbers<f32>, minus: &[f32], sums: [&mut [f32]; 2]) {
         self.0.norm(Pass::Sum(incoming, products, minus, sums));
     }
 
-    fn back(&self, back: &Back<f32>, products: &mut [f32], gradient: Passing<f32>) {
-        self.0.norm(Pass::Back(back, products, gradient));
+    fn back(&self, back: &Back<f32>, products: Numbers<f32>, gradient: Passing<f32>, to: &mut [f32]) {
+        self.0.norm(Pass::Back(back, products, gradient, to));
     }
 }
 
@@ -64,15 +67,20 @@ pub unsafe fn run<V: Vector>(pass: Pass) {
     unsafe {
         match pass {
             Pass::Moments(products, sums) => moments::<V>(products, sums),
-            Pass::Normalise(affine, products, values) => normalise::<V>(affine, products, values),
-            Pass::Sum(incoming, products, minus, sums) => sum::<V>(incoming, products, minus, sums),
-            Pass::Back(back, products, gradient) => go_back::<V>(back, products, gradient),
+            Pass::Normalise(affine, Numbers::Full(products), values) => normalise::<V, _>(affine, products, values),
+            Pass::Normalise(affine, Numbers::Rounded(products), values) => normalise::<V, _>(affine, products, values),
+            Pass::Sum(incoming, Numbers::Full(products), minus, sums) => sum::<V, _>(incoming, products, minus, sums),
+            Pass::Sum(incoming, Numbers::Rounded(products), minus, sums) => {
+                sum::<V, _>(incoming, products, minus, sums);
+            }
+            Pass::Back(back, Numbers::Full(products), gradient, to) => go_back::<V, _>(back, products, gradient, to),
+            Pass::Back(back, Numbers::Rounded(products), gradient, to) => go_back::<V, _>(back, products, gradient, to),
         }
     }
 }
 
 /// A row of channels, block by block.
-fn blocks(row: &[f32]) -> &[Block] {
+fn blocks<N>(row: &[N]) -> &[Block<N>] {
     row.as_chunks().0
 }
 
@@ -97,13 +105,42 @@ fn bits_from(bits: Bits, from: usize) -> u32 {
 /// As of [`run`]; a block is whole vectors.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn read<V: Vector>(block: &Block, from: usize) -> V {
+unsafe fn read<V: Vector, N: Number>(block: &Block<N>, from: usize) -> V {
     let start = block.as_ptr();
     // SAFETY: the caller's promise.
     unsafe {
-        V::prefetch(start.wrapping_add(from + AHEAD));
-        V::load(start.add(from))
+        V::prefetch(start.wrapping_add(from + AHEAD).cast());
+        N::load(start.add(from))
     }
+}
+
+/// How a number lies in memory.
+trait Number: Copy {
+    /// As [`Vector::load`].
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as above")]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from) }
+    }
+}
+
+impl Number for bf16 {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as above")]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::widen(from) }
+    }
+}
+
+/// Whether pixels of this memory can be written past the caches.
+fn takes_streams<V: Vector>(data: &[f32], stride: usize) -> bool {
+    data.as_ptr().addr().is_multiple_of(size_of::<f32>() * V::LANES) && stride.is_multiple_of(V::LANES)
 }
 
 /// # Safety
@@ -120,7 +157,7 @@ unsafe fn moments<V: Vector>(products: &[f32], sums: [&mut [f32]; 2]) {
                 // SAFETY: the caller's promise; a block is whole vectors.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let off = read::<V>(product, from).sub(at(&first[place]));
+                    let off = read::<V, _>(product, from).sub(at(&first[place]));
                     at(&above[place]).add(off).store(above[place].as_mut_ptr().add(from));
                     off.fma(off, at(&squares[place])).store(squares[place].as_mut_ptr().add(from));
                 }
@@ -133,16 +170,15 @@ unsafe fn moments<V: Vector>(products: &[f32], sums: [&mut [f32]; 2]) {
 /// As of [`run`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: Values<f32>) {
+unsafe fn normalise<V: Vector, N: Number>(affine: &Affine<f32>, products: &[N], values: Values<f32>) {
     let Values { data, stride, shortcut, relu, bits, past_cache } = values;
-    let aligned = data.as_ptr().addr().is_multiple_of(size_of::<f32>() * V::LANES);
-    let streams = past_cache && aligned && stride.is_multiple_of(V::LANES);
+    let streams = past_cache && takes_streams::<V>(data, stride);
     let channels = affine.factor.len();
     let (own, others) = (coefficients(affine), shortcut.and_then(|shortcut| shortcut.affine).map(coefficients));
     let rows = products.chunks_exact(channels).zip(data.chunks_mut(stride));
     for ((pixel, (products, data)), bits) in rows.enumerate().zip(bits.chunks_exact_mut(channels / 8)) {
         let (products, data, bits) = (blocks(products), blocks_mut(&mut data[..channels]), bits.as_chunks_mut().0);
-        let shortcut = shortcut.map(|shortcut| blocks(&shortcut.from(pixel).data[..channels]));
+        let shortcut = shortcut.map(|shortcut| shortcut.from(pixel).data);
         for place in 0..channels / BLOCK {
             let mut positive = 0;
             for from in (0..BLOCK).step_by(V::LANES) {
@@ -154,7 +190,10 @@ unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: V
                     };
                     let mut value = through(read(&products[place], from), own);
                     if let Some(shortcut) = shortcut {
-                        let other = read(&shortcut[place], from);
+                        let other = match shortcut {
+                            Numbers::Full(numbers) => read(&blocks(numbers)[place], from),
+                            Numbers::Rounded(numbers) => read(&blocks(numbers)[place], from),
+                        };
                         value = value.add(others.map_or(other, |others| through(other, others)));
                     }
                     if relu {
@@ -180,7 +219,7 @@ unsafe fn normalise<V: Vector>(affine: &Affine<f32>, products: &[f32], values: V
 /// As of [`run`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn sum<V: Vector>(incoming: Incoming<f32>, products: &[f32], minus: &[f32], sums: [&mut [f32]; 2]) {
+unsafe fn sum<V: Vector, N: Number>(incoming: Incoming<f32>, products: &[N], minus: &[f32], sums: [&mut [f32]; 2]) {
     let channels = minus.len();
     let minus = blocks(minus);
     let [gradients, others] = sums.map(blocks_mut);
@@ -192,8 +231,8 @@ unsafe fn sum<V: Vector>(incoming: Incoming<f32>, products: &[f32], minus: &[f32
                 // SAFETY: as in `moments`.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let gradient = read::<V>(&data[place], from).keep(bits_from(bits[place], from));
-                    let above = read::<V>(&products[place], from).add(at(&minus[place]));
+                    let gradient = read::<V, _>(&data[place], from).keep(bits_from(bits[place], from));
+                    let above = read::<V, _>(&products[place], from).add(at(&minus[place]));
                     at(&gradients[place]).add(gradient).store(gradients[place].as_mut_ptr().add(from));
                     gradient.fma(above, at(&others[place])).store(others[place].as_mut_ptr().add(from));
                 }
@@ -206,29 +245,41 @@ unsafe fn sum<V: Vector>(incoming: Incoming<f32>, products: &[f32], minus: &[f32
 /// As of [`run`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
-unsafe fn go_back<V: Vector>(back: &Back<f32>, products: &mut [f32], gradient: Passing<f32>) {
+unsafe fn go_back<V: Vector, N: Number>(back: &Back<f32>, products: &[N], gradient: Passing<f32>, to: &mut [f32]) {
     let Passing { data, stride, bits, keep } = gradient;
     let channels = back.factor.len();
+    // Always: these lines of cache hold another layer's gradients, which nobody needs.
+    let streams = takes_streams::<V>(to, channels);
     let (factor, slope) = (blocks(&back.factor), blocks(&back.slope));
     let (minus, shift) = (blocks(&back.minus), blocks(&back.shift));
-    let rows = products.chunks_exact_mut(channels).zip(data.chunks_mut(stride));
-    for ((products, data), bits) in rows.zip(bits.chunks_exact(channels / 8)) {
-        let (products, data, bits) = (blocks_mut(products), blocks_mut(&mut data[..channels]), bits.as_chunks().0);
+    let rows = products.chunks_exact(channels).zip(data.chunks_mut(stride)).zip(to.chunks_exact_mut(channels));
+    for (((products, data), to), bits) in rows.zip(bits.chunks_exact(channels / 8)) {
+        let (products, data, bits) = (blocks(products), blocks_mut(&mut data[..channels]), bits.as_chunks().0);
+        let to = blocks_mut(to);
         for place in 0..channels / BLOCK {
             for from in (0..BLOCK).step_by(V::LANES) {
                 // SAFETY: as in `moments`.
                 unsafe {
                     let at = |block: &Block| V::load(block.as_ptr().add(from));
-                    let before = read::<V>(&data[place], from).keep(bits_from(bits[place], from));
-                    let above = read::<V>(&products[place], from).add(at(&minus[place]));
+                    let before = read::<V, _>(&data[place], from).keep(bits_from(bits[place], from));
+                    let above = read::<V, _>(&products[place], from).add(at(&minus[place]));
                     let product = before.fma(at(&factor[place]), above.fma(at(&slope[place]), at(&shift[place])));
-                    product.store(products[place].as_mut_ptr().add(from));
+                    let to = to[place].as_mut_ptr().add(from);
+                    if streams {
+                        product.stream(to);
+                    } else {
+                        product.store(to);
+                    }
                     if keep {
                         before.store(data[place].as_mut_ptr().add(from));
                     }
                 }
             }
         }
+    }
+    if streams {
+        // SAFETY: the caller's promise.
+        unsafe { V::fence() };
     }
 }
 
@@ -252,7 +303,7 @@ mod tests {
         let (factor, minus, shift, slope) = (channel(1), channel(2), channel(3), channel(4));
         let affine = Affine { factor: factor.clone(), minus: minus.clone(), shift: shift.clone() };
         let back = Back { factor, slope, minus, shift };
-        let [mut products, mut gradient, shortcut] = [5, 6, 7].map(|salt| some(salt, PIXELS * CHANNELS));
+        let [products, mut gradient, shortcut] = [5, 6, 7].map(|salt| some(salt, PIXELS * CHANNELS));
         let (mut value, mut bits) = (products.clone(), vec![0; PIXELS * CHANNELS / 8]);
         let mut sums = [[0.0; CHANNELS]; 4];
         let [first, second, third, fourth] = &mut sums;
@@ -261,20 +312,21 @@ mod tests {
         let values = Values {
             data: &mut value,
             stride: CHANNELS,
-            shortcut: Some(Shortcut { data: &shortcut, stride: CHANNELS, affine: Some(&affine) }),
+            shortcut: Some(Shortcut { data: Numbers::Full(&shortcut), stride: CHANNELS, affine: Some(&affine) }),
             relu: true,
             bits: &mut bits,
             past_cache: true,
         };
         // SAFETY: as above.
-        unsafe { run::<V>(Pass::Normalise(&affine, &products, values)) };
+        unsafe { run::<V>(Pass::Normalise(&affine, Numbers::Full(&products), values)) };
         let incoming = Incoming { data: &gradient, stride: CHANNELS, bits: &bits };
         // SAFETY: as above.
-        unsafe { run::<V>(Pass::Sum(incoming, &products, &affine.minus, [first, second])) };
+        unsafe { run::<V>(Pass::Sum(incoming, Numbers::Full(&products), &affine.minus, [first, second])) };
         let passing = Passing { data: &mut gradient, stride: CHANNELS, bits: &bits, keep: true };
+        let mut by_products = vec![0.0; PIXELS * CHANNELS];
         // SAFETY: as above.
-        unsafe { run::<V>(Pass::Back(&back, &mut products, passing)) };
-        ([value, sums.concat(), products, gradient].concat(), bits)
+        unsafe { run::<V>(Pass::Back(&back, Numbers::Full(&products), passing, &mut by_products)) };
+        ([value, sums.concat(), by_products, gradient].concat(), bits)
     }
 
     #[test]

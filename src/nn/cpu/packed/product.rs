@@ -5,6 +5,8 @@
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 
+use half::bf16;
+
 use super::totals::{Summed, Taken, Totals, Under};
 use super::vector::{Products, Vector};
 
@@ -17,6 +19,13 @@ pub struct Beside<P> {
     pub start: P,
     /// Elements between two pixels.
     pub stride: usize,
+}
+
+/// Numbers of another image, in full or rounded, beginning with the strip's first column.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen {
+    Full(*const f32),
+    Rounded(*const bf16),
 }
 
 /// What is done with the finished sums, in this order.
@@ -59,16 +68,22 @@ pub enum Through {
     Slopes(Beside<*const u8>),
 }
 
+/// The first column of a panel in pixel 0, in full or rounded.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal {
+    Full(*mut f32),
+    Rounded(*mut bf16),
+}
+
 /// Where the columns of a panel go.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
-    /// The first of them in pixel 0.
-    pub target: *mut f32,
+    pub target: Goal,
     /// Numbers between two pixels.
     pub stride: usize,
     /// How many there are; the panel's others are zeros.
     pub count: usize,
-    /// Whether the sums are added to what the target has.
+    /// Whether the sums are added to what the target has, which then is in full.
     pub add: bool,
     pub finish: Option<Finish>,
     /// Whether they are written past the caches, to whole vectors' places.
@@ -153,14 +168,20 @@ unsafe fn expect<V: Vector>(columns: &Columns, places: &[usize]) {
             }
         }
     };
-    if columns.add {
-        ask(columns.target, columns.stride);
+    if let (true, Goal::Full(target)) = (columns.add, columns.target) {
+        ask(target, columns.stride);
     }
     if let Some(residual) = columns.finish.and_then(|finish| finish.residual) {
         ask(residual.start, residual.stride);
     }
     if let Some(Totals { of: Summed::Products(under), .. }) = columns.totals() {
-        under.iter().flatten().for_each(|Under { products, .. }| ask(products.start, products.stride));
+        for Under { products, stride, .. } in under.iter().flatten() {
+            match products {
+                Seen::Full(start) => ask(*start, *stride),
+                // Twice as many to a line of cache, and asked for twice: the other half is another panel's.
+                Seen::Rounded(start) => ask(start.cast(), stride / 2),
+            }
+        }
     }
 }
 
@@ -266,10 +287,9 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
     let streams = taken.is_some() && columns.past_cache;
     // SAFETY: as in `multiply`; at an edge only the columns that are there are touched.
     unsafe {
-        let target = columns.target.add(place * columns.stride);
         let count = if EDGE { columns.count } else { VECTORS * V::LANES };
-        if columns.add {
-            add::<V, VECTORS, EDGE>(&mut sums, target, count);
+        if let (true, Goal::Full(target)) = (columns.add, columns.target) {
+            add::<V, VECTORS, EDGE>(&mut sums, target.add(place * columns.stride), count);
         }
         if let Some(finish) = &columns.finish {
             add::<V, VECTORS, false>(&mut sums, finish.bias, count);
@@ -317,16 +337,59 @@ pub unsafe fn finish<V: Vector, const VECTORS: usize, const EDGE: bool>(
         if let Some(taken) = taken {
             taken.take_in::<EDGE>(&sums, place, count);
         }
+        match columns.target {
+            Goal::Full(target) => {
+                write::<V, VECTORS, EDGE>(&sums, target.add(place * columns.stride), (count, streams));
+            }
+            Goal::Rounded(target) => {
+                round::<V, VECTORS, EDGE>(&sums, target.add(place * columns.stride), (count, streams));
+            }
+        }
+    }
+}
+
+/// Writes the columns that are there, past the caches or not.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn write<V: Vector, const VECTORS: usize, const EDGE: bool>(
+    sums: &[V; VECTORS],
+    to: *mut f32,
+    (columns, streams): (usize, bool),
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
         if EDGE {
             let mut whole = [0.0; MOST];
-            store(&sums, whole.as_mut_ptr());
-            target.copy_from_nonoverlapping(whole.as_ptr(), count);
+            store(sums, whole.as_mut_ptr());
+            to.copy_from_nonoverlapping(whole.as_ptr(), columns);
         } else if streams {
             for vector in 0..VECTORS {
-                sums[vector].stream(target.add(vector * V::LANES));
+                sums[vector].stream(to.add(vector * V::LANES));
             }
         } else {
-            store(&sums, target);
+            store(sums, to);
+        }
+    }
+}
+
+/// The same, rounded.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+unsafe fn round<V: Vector, const VECTORS: usize, const EDGE: bool>(
+    sums: &[V; VECTORS],
+    to: *mut bf16,
+    (columns, streams): (usize, bool),
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let mut whole = [bf16::ZERO; MOST];
+        let start = if EDGE { whole.as_mut_ptr() } else { to };
+        for vector in 0..VECTORS {
+            let place = start.add(vector * V::LANES);
+            if streams && !EDGE { sums[vector].stream_rounded(place) } else { sums[vector].round(place) }
+        }
+        if EDGE {
+            to.copy_from_nonoverlapping(whole.as_ptr(), columns);
         }
     }
 }
@@ -410,5 +473,31 @@ pub unsafe fn add<V: Vector, const VECTORS: usize, const EDGE: bool>(
         for vector in 0..VECTORS {
             sums[vector] = sums[vector].add(V::load(from.add(vector * V::LANES)));
         }
+    }
+}
+
+/// Reads numbers that are rounded, of which `columns` are there.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+pub unsafe fn widen<V: Vector, const VECTORS: usize, const EDGE: bool>(
+    from: *const bf16,
+    columns: usize,
+) -> [V; VECTORS] {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let mut whole = [bf16::ZERO; MOST];
+        let mut from = from;
+        if EDGE {
+            whole.as_mut_ptr().copy_from_nonoverlapping(from, columns);
+            from = whole.as_ptr();
+        }
+        let mut numbers = [V::zero(); VECTORS];
+        for vector in 0..VECTORS {
+            numbers[vector] = V::widen(from.add(vector * V::LANES));
+        }
+        numbers
     }
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "what loops of known length index stays in registers")]
 
-use super::product::{Beside, add, store};
+use super::product::{Seen, add, store, widen};
 use super::vector::Vector;
 use crate::nn::cpu::kernel::Parts;
 
@@ -33,7 +33,9 @@ pub enum Summed {
 /// `products + minus`.
 #[derive(Clone, Copy, Debug)]
 pub struct Under {
-    pub products: Beside<*const f32>,
+    pub products: Seen,
+    /// Numbers between two pixels.
+    pub stride: usize,
     pub minus: *const f32,
 }
 
@@ -85,9 +87,16 @@ impl<V: Vector, const VECTORS: usize> Taken<V, VECTORS> {
                         own[vector] = own[vector].add(values[vector]);
                     }
                     for (sums, under) in others.iter_mut().zip(under) {
-                        let Some(Under { products, minus }) = under else { continue };
+                        let Some(Under { products, stride, minus }) = under else { continue };
                         let mut above = [V::zero(); VECTORS];
-                        add::<V, VECTORS, EDGE>(&mut above, products.start.add(place * products.stride), count);
+                        match products {
+                            Seen::Full(start) => {
+                                add::<V, VECTORS, EDGE>(&mut above, start.add(place * stride), count);
+                            }
+                            Seen::Rounded(start) => {
+                                above = widen::<V, VECTORS, EDGE>(start.add(place * stride), count);
+                            }
+                        }
                         add::<V, VECTORS, EDGE>(&mut above, minus, count);
                         for vector in 0..VECTORS {
                             sums[vector] = values[vector].fma(above[vector], sums[vector]);

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
+use half::bf16;
+
 use super::norm::Pass;
 use super::outer::Outer;
 use super::pairs::PairLoops;
@@ -10,12 +12,15 @@ use super::product::Strip;
 use super::scheme::Scheme;
 use super::transform::{Gather, Spread};
 
+/// Numbers of a vector at most.
+pub const WIDEST: usize = 16;
+
 /// A vector of f32.
 ///
 /// All functions are called from code that was compiled for the instruction set, and nowhere else.
 #[allow(clippy::missing_safety_doc, reason = "one contract for all: the instruction set is there, pointers are valid")]
 pub trait Vector: Copy {
-    /// Numbers of a vector: 16, or a part of that.
+    /// Numbers of a vector: [`WIDEST`], or a part of that.
     const LANES: usize;
     /// All nought.
     unsafe fn zero() -> Self;
@@ -27,6 +32,33 @@ pub trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// The same past the caches, to a multiple of a vector's bytes; seen by other threads after [`Vector::fence`].
     unsafe fn stream(self, to: *mut f32);
+    /// `LANES` bf16 from anywhere.
+    unsafe fn widen(from: *const bf16) -> Self {
+        let mut numbers = [0.0; WIDEST];
+        // SAFETY: the contract; there are as many numbers as lanes at most.
+        unsafe {
+            for (lane, number) in numbers[..Self::LANES].iter_mut().enumerate() {
+                *number = from.add(lane).read().to_f32();
+            }
+            Self::load(numbers.as_ptr())
+        }
+    }
+    /// Each number as the nearest bf16, of two the even one.
+    unsafe fn round(self, to: *mut bf16) {
+        let mut numbers = [0.0; WIDEST];
+        // SAFETY: as above.
+        unsafe {
+            self.store(numbers.as_mut_ptr());
+            for (lane, number) in numbers[..Self::LANES].iter().enumerate() {
+                to.add(lane).write(bf16::from_f32(*number));
+            }
+        }
+    }
+    /// The same past the caches, as [`Vector::stream`], to a multiple of half a vector's bytes.
+    unsafe fn stream_rounded(self, to: *mut bf16) {
+        // SAFETY: the contract.
+        unsafe { self.round(to) }
+    }
     /// Ends what was streamed, as if it had been stored.
     unsafe fn fence();
     /// Says that a number will soon be read; the pointer may lead anywhere.

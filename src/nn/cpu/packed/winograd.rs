@@ -11,7 +11,7 @@ use super::aligned::Aligned;
 use super::axis::MOST;
 use super::image::{Bias, Fused, Output, View};
 use super::panels::Panels;
-use super::product::{Columns, Strip, rows};
+use super::product::{Columns, Goal, Strip, rows};
 use super::scheme::{LANES, Scheme};
 use super::transform::{Gather, Spread};
 use super::vector::Engine;
@@ -26,7 +26,7 @@ const TILES: [usize; 2] = [24, 96];
 /// The kernel of a convolution at the points of a scheme.
 #[derive(Debug)]
 pub struct Winograd<E> {
-    engine: E,
+    pub engine: E,
     scheme: Scheme,
     /// One for each point.
     panels: Vec<Panels>,
@@ -183,7 +183,7 @@ impl<E: Engine> Winograd<E> {
                 let Workspace { products, former, .. } = &mut buffers.packed;
                 let products = products.at_least(self.panels.len() * count * E::COLUMNS);
                 for (point, (panels, source)) in self.panels.iter().zip(points.chunks_exact(count * row)).enumerate() {
-                    let target = products[point * count * E::COLUMNS..][..count * E::COLUMNS].as_mut_ptr();
+                    let target = Goal::Full(products[point * count * E::COLUMNS..][..count * E::COLUMNS].as_mut_ptr());
                     let (stride, count) = (E::COLUMNS, E::COLUMNS);
                     let strip = Strip {
                         panel: panels.panel(panel).as_ptr(),

@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::nn::cpu::kernel::mask_bytes;
 use crate::nn::cpu::lanes::{MASK, lanes};
 use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Shortcut, Values};
+use crate::nn::cpu::stored::Numbers;
 use crate::nn::real::Real;
 
 /// For any number of channels.
@@ -20,16 +21,16 @@ impl<T: Real> Loops<T> for AnyChannels {
         moments(products, above, squares);
     }
 
-    fn normalise(&self, affine: &Affine<T>, products: &[T], values: Values<T>) {
+    fn normalise(&self, affine: &Affine<T>, products: Numbers<T>, values: Values<T>) {
         normalise(affine, products, values);
     }
 
-    fn sum(&self, incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]) {
+    fn sum(&self, incoming: Incoming<T>, products: Numbers<T>, minus: &[T], sums: [&mut [T]; 2]) {
         sum(incoming, products, minus, sums);
     }
 
-    fn back(&self, back: &Back<T>, products: &mut [T], gradient: Passing<T>) {
-        go_back(back, products, gradient);
+    fn back(&self, back: &Back<T>, products: Numbers<T>, gradient: Passing<T>, to: &mut [T]) {
+        go_back(back, products, gradient, to);
     }
 }
 
@@ -38,6 +39,11 @@ impl<T: Real> Loops<T> for AnyChannels {
 fn block(place: usize, channels: usize) -> Result<Range<usize>, Range<usize>> {
     let from = place * MASK;
     if channels - from >= MASK { Ok(from..from + MASK) } else { Err(from..channels) }
+}
+
+/// Pixel after pixel.
+fn rows<T: Real>(products: Numbers<T>, channels: usize) -> impl Iterator<Item = Numbers<T>> {
+    (0..products.len() / channels).map(move |pixel| products.some(pixel * channels..(pixel + 1) * channels))
 }
 
 lanes! {
@@ -55,9 +61,9 @@ lanes! {
 }
 
 lanes! {
-    fn normalise<T>(affine: &Affine<T>, products: &[T], values: Values<T>) {
+    fn normalise<T>(affine: &Affine<T>, products: Numbers<T>, values: Values<T>) {
         let channels = affine.factor.len();
-        let rows = products.chunks_exact(channels).zip(values.data.chunks_mut(values.stride));
+        let rows = rows(products, channels).zip(values.data.chunks_mut(values.stride));
         for ((pixel, (products, value)), bits) in rows.enumerate().zip(values.bits.chunks_exact_mut(mask_bytes(channels)))
         {
             let shortcut = values.shortcut.map(|shortcut| shortcut.from(pixel));
@@ -75,14 +81,14 @@ lanes! {
 #[inline(always)]
 fn normalise_few<T: Real>(
     affine: &Affine<T>,
-    products: &[T],
+    products: Numbers<T>,
     value: &mut [T],
     shortcut: Option<Shortcut<T>>,
     channels: Range<usize>,
     relu: bool,
 ) -> u8 {
     let (factor, minus) = (&affine.factor[channels.clone()], &affine.minus[channels.clone()]);
-    let (shift, products) = (&affine.shift[channels.clone()], &products[channels.clone()]);
+    let (shift, products) = (&affine.shift[channels.clone()], products.few::<MASK>(channels.clone()));
     // In registers: what is in memory is written once.
     let mut sums = [T::ZERO; MASK];
     let sums = &mut sums[..channels.len()];
@@ -90,9 +96,9 @@ fn normalise_few<T: Real>(
         sums[lane] = (products[lane] + minus[lane]) * factor[lane] + shift[lane];
     }
     if let Some(Shortcut { data, affine, .. }) = shortcut {
-        let others = &data[channels.clone()];
+        let others = data.few::<MASK>(channels.clone());
         match affine {
-            None => sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other),
+            None => sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other),
             Some(Affine { factor, minus, shift }) => {
                 let (factor, minus) = (&factor[channels.clone()], &minus[channels.clone()]);
                 let shift = &shift[channels.clone()];
@@ -116,10 +122,10 @@ fn normalise_few<T: Real>(
 }
 
 lanes! {
-    fn sum<T>(incoming: Incoming<T>, products: &[T], minus: &[T], sums: [&mut [T]; 2]) {
+    fn sum<T>(incoming: Incoming<T>, products: Numbers<T>, minus: &[T], sums: [&mut [T]; 2]) {
         let channels = minus.len();
         let [gradients, others] = sums;
-        let rows = products.chunks_exact(channels).zip(incoming.data.chunks(incoming.stride));
+        let rows = rows(products, channels).zip(incoming.data.chunks(incoming.stride));
         for ((products, data), bits) in rows.zip(incoming.bits.chunks_exact(mask_bytes(channels))) {
             for (place, bits) in bits.iter().enumerate() {
                 match block(place, channels) {
@@ -135,13 +141,14 @@ lanes! {
 #[inline(always)]
 fn sum_few<T: Real>(
     data: &[T],
-    products: &[T],
+    products: Numbers<T>,
     minus: &[T],
     bits: u8,
     [gradients, others]: [&mut [T]; 2],
     channels: Range<usize>,
 ) {
-    let (data, products, minus) = (&data[channels.clone()], &products[channels.clone()], &minus[channels.clone()]);
+    let (data, minus) = (&data[channels.clone()], &minus[channels.clone()]);
+    let products = products.few::<MASK>(channels.clone());
     let (gradients, others) = (&mut gradients[channels.clone()], &mut others[channels.clone()]);
     for lane in 0..channels.len() {
         let gradient = through(data[lane], bits, lane);
@@ -157,14 +164,15 @@ fn through<T: Real>(gradient: T, bits: u8, lane: usize) -> T {
 }
 
 lanes! {
-    fn go_back<T>(back: &Back<T>, products: &mut [T], gradient: Passing<T>) {
+    fn go_back<T>(back: &Back<T>, products: Numbers<T>, gradient: Passing<T>, to: &mut [T]) {
         let channels = back.factor.len();
-        let rows = products.chunks_exact_mut(channels).zip(gradient.data.chunks_mut(gradient.stride));
-        for ((products, data), bits) in rows.zip(gradient.bits.chunks_exact(mask_bytes(channels))) {
+        let rows = rows(products, channels).zip(gradient.data.chunks_mut(gradient.stride));
+        let rows = rows.zip(to.chunks_exact_mut(channels));
+        for (((products, data), to), bits) in rows.zip(gradient.bits.chunks_exact(mask_bytes(channels))) {
             for (place, bits) in bits.iter().enumerate() {
                 match block(place, channels) {
-                    Ok(whole) => back_few(back, data, *bits, products, whole, gradient.keep),
-                    Err(rest) => back_few(back, data, *bits, products, rest, gradient.keep),
+                    Ok(whole) => back_few(back, (data, *bits), products, to, whole, gradient.keep),
+                    Err(rest) => back_few(back, (data, *bits), products, to, rest, gradient.keep),
                 }
             }
         }
@@ -175,18 +183,19 @@ lanes! {
 #[inline(always)]
 fn back_few<T: Real>(
     back: &Back<T>,
-    gradient: &mut [T],
-    bits: u8,
-    products: &mut [T],
+    (gradient, bits): (&mut [T], u8),
+    products: Numbers<T>,
+    to: &mut [T],
     channels: Range<usize>,
     keep: bool,
 ) {
     let (factor, slope) = (&back.factor[channels.clone()], &back.slope[channels.clone()]);
     let (minus, shift) = (&back.minus[channels.clone()], &back.shift[channels.clone()]);
-    let (gradient, products) = (&mut gradient[channels.clone()], &mut products[channels.clone()]);
+    let (gradient, to) = (&mut gradient[channels.clone()], &mut to[channels.clone()]);
+    let products = products.few::<MASK>(channels.clone());
     for lane in 0..channels.len() {
         let before = through(gradient[lane], bits, lane);
-        products[lane] = before * factor[lane] + (products[lane] + minus[lane]) * slope[lane] + shift[lane];
+        to[lane] = before * factor[lane] + (products[lane] + minus[lane]) * slope[lane] + shift[lane];
         if keep {
             gradient[lane] = before;
         }

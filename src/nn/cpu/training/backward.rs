@@ -65,18 +65,22 @@ impl<T: Real> Trainer<T> {
             }
             let own = source(own, &self.layout.steps[id].gradient, count);
             self.backward_shortcut(id, &convolution, own);
-            let products =
-                Source { data: &layer.products, images: count, size: [height, width], channels, stride: channels };
-            let gradient = if convolution.is_plain() { own } else { products };
+            let by_products = mem::take(&mut self.by_products);
+            let gradient = if convolution.is_plain() {
+                own
+            } else {
+                Source { data: &by_products, images: count, size: [height, width], channels, stride: channels }
+            };
             self.backward_parameters(id, (&convolution, &layer), gradient);
             if let Some(backward) = &layer.backward {
                 self.backward_input(id, backward.as_ref(), gradient);
             }
+            self.by_products = by_products;
         }
         self.layers[id] = Some(layer);
     }
 
-    /// From the gradient by the value to that by the products, in their place.
+    /// From the gradient by the value to that by the products.
     fn backward_norm(
         &mut self,
         id: StepId,
@@ -85,23 +89,24 @@ impl<T: Real> Trainer<T> {
         count: usize,
     ) {
         let threads = Threads(rayon::current_num_threads());
-        let Self { steps, layout, kept, tensors, spare, statistics, clock, .. } = self;
+        let Self { steps, layout, kept, tensors, by_products, spare, statistics, clock, .. } = self;
         let ([height, width, channels], place, bits) = (steps[id].shape, &layout.steps[id], &kept[id]);
         let pixels = count * height * width;
+        let length = pixels * channels;
         let Target { data, stride, .. } = target(own, &place.gradient, count);
         clock.time(Some(Work::Norm), || {
             if convolution.norm.is_some() && !layer.is_summed {
-                let above = (&layer.products[..pixels * channels], layer.affine.minus.as_slice());
+                let above = (layer.products.first(length), layer.affine.minus.as_slice());
                 layer.sums.take_in(layer.loops.as_ref(), Incoming { data, stride, bits }, above, spare, threads);
             }
             layer.settle_back(convolution, tensors, *statistics, pixels);
             layer.sums.clear();
             layer.is_summed = false;
-            let products = &mut layer.products[..pixels * channels];
             // What its reader has taken through the ReLU is the shortcut's gradient already.
             let keep = convolution.residual.is_some() && !(place.gate.passed && place.gate.holder == id);
             let passing = Passing { data, stride, bits, keep };
-            go_back(layer.loops.as_ref(), &layer.back, products, passing, threads);
+            let (products, to) = (layer.products.first(length), &mut by_products[..length]);
+            go_back(layer.loops.as_ref(), &layer.back, products, passing, to, threads);
         });
     }
 
@@ -147,7 +152,8 @@ impl<T: Real> Trainer<T> {
         let ids = [Some(input), summand].into_iter().flatten().filter(|_| place.completes && has_norm(steps, input));
         let length = gradient.images * view.pixels() * view.channels;
         let beneath = ids.clone().filter_map(|id| layers[id].as_ref());
-        let beneath = beneath.map(|layer| Beneath { products: &layer.products[..length], minus: &layer.affine.minus });
+        let beneath =
+            beneath.map(|layer| Beneath { products: layer.products.first(length), minus: &layer.affine.minus });
         let beneath: Vec<_> = beneath.collect();
         if !beneath.is_empty() {
             let gate = Gate::Bits(Bits { data: &kept[input], stride: mask_bytes(view.channels) });
@@ -183,7 +189,8 @@ impl<T: Real> Trainer<T> {
                     source(&slots[view.slot], view, gradient.images).some(images.clone());
                 let pixels = images.start * view.pixels()..images.end * view.pixels();
                 let incoming = Incoming { data, stride, bits: &kept[part][pixels.start * mask_bytes(channels)..] };
-                let products = &layer.products[pixels.start * channels..pixels.end * channels];
+                let all = layer.products.first(pixels.end * channels);
+                let products = all.some(pixels.start * channels..all.len());
                 let (loops, above) = (layer.loops.as_ref(), (products, layer.affine.minus.as_slice()));
                 clock.time(Some(Work::Norm), || layer.sums.take_in(loops, incoming, above, spare, threads));
                 layer.is_summed = true;

@@ -10,6 +10,7 @@ use crate::nn::cpu::kernel::{Forward, Relu, Residual, Source, Target};
 use crate::nn::cpu::norm::{Affine, Shortcut, UNCACHED, Values};
 use crate::nn::cpu::parallel::Threads;
 use crate::nn::cpu::pool;
+use crate::nn::cpu::stored::{Numbers, NumbersMut};
 use crate::nn::real::Real;
 use crate::nn::steps::{Convolution, Operation, StepId};
 use crate::nn::training::{MOMENTUM, Statistics, inverse_deviation};
@@ -83,16 +84,18 @@ impl<T: Real> Trainer<T> {
         let length = count * one;
         let measures = convolution.norm.is_some() && *statistics == Statistics::Batch;
         layer.moments.clear();
-        let whole = Target { data: &mut layer.products[..length], images: count, stride: channels, size };
-        let measured = measures
+        let mut products = layer.products.first_mut(length);
+        let measured = (measures || layer.forward.rounds())
             && clock.time(Some(Work::Convolution), || {
-                layer.forward.run_with_moments(input, whole, parts, (threads, spares))
+                layer.forward.run_with_moments(input, products.again(), size, parts, (threads, spares))
             });
-        if measured {
+        if measured && measures {
             clock.time(Some(Work::Norm), || layer.moments.take_in_parts(parts, threads));
-        } else {
+        }
+        // What rounds is always measured.
+        if let (false, NumbersMut::Full(products)) = (measured, products) {
             for images in groups(count, measures.then_some(one)) {
-                let products = &mut layer.products[images.start * one..images.end * one];
+                let products = &mut products[images.start * one..images.end * one];
                 let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
                 multiply(layer.forward.as_ref(), input.some(images), to);
                 if measures {
@@ -109,13 +112,13 @@ impl<T: Real> Trainer<T> {
             }
             let shortcut = convolution.residual.map(|id| match &earlier[id] {
                 Some(Layer { is_summand: true, products, affine, .. }) => {
-                    Shortcut { data: products, stride: channels, affine: Some(affine) }
+                    Shortcut { data: products.first(length), stride: channels, affine: Some(affine) }
                 }
-                _ => Shortcut { data: value(id).data, stride: value(id).stride, affine: None },
+                _ => Shortcut { data: Numbers::Full(value(id).data), stride: value(id).stride, affine: None },
             });
             let (relu, bits, past_cache) = (convolution.relu, &mut *kept[id], length >= UNCACHED);
             let values = Values { data, stride, shortcut, relu, bits, past_cache };
-            normalise(layer.loops.as_ref(), &layer.affine, &layer.products[..length], values, threads);
+            normalise(layer.loops.as_ref(), &layer.affine, layer.products.first(length), values, threads);
         });
     }
 }

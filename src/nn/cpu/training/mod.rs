@@ -7,8 +7,8 @@
 //! packed anew at the beginning of each.
 //!
 //! Memory is made once, for a batch of the size that was asked for: every value, every convolution's products before its
-//! batch norm (in whose place their gradient goes), a bit for each ReLU, a byte for each maximum; gradients by values share
-//! memory as soon as nobody reads them.
+//! batch norm (rounded to bf16 where they are made of such numbers), a bit for each ReLU, a byte for each maximum; gradients by
+//! values share memory as soon as nobody reads them, and those by products all have the same.
 
 mod backward;
 mod forward;
@@ -29,6 +29,7 @@ use super::layout::Layout;
 use super::lines::{Lines, with_room};
 use super::norm::{Affine, Back, Loops};
 use super::parallel::Spares;
+use super::stored::Stored;
 use super::turned::Turned;
 use crate::nn::clock::{Clock, Work};
 use crate::nn::graph::Graph;
@@ -67,6 +68,8 @@ pub struct Trainer<T> {
     /// Per step: bits of a ReLU, or winners of a max pool.
     kept: Vec<Vec<u8>>,
     spares: Spares<Buffers<T>>,
+    /// The gradient by a convolution's products.
+    by_products: Lines<T>,
     /// Sums of chunks on their way to those of all pixels, and those for a bias where there is none.
     spare: Vec<T>,
     /// Sums that a convolution takes on the way.
@@ -84,7 +87,7 @@ struct Layer<T> {
     /// As long as the bias: noughts where the convolution has none.
     no_bias: Vec<T>,
     /// Before batch norm; empty where they are the value.
-    products: Lines<T>,
+    products: Stored<T>,
     /// Whether the value is only another convolution's shortcut, which then makes it of the products on the way.
     is_summand: bool,
     loops: Box<dyn Loops<T>>,
@@ -137,9 +140,25 @@ impl<T: Real> Trainer<T> {
             |layer: &Option<Layer<T>>| if layer.as_ref().is_some_and(|layer| layer.is_summand) { u8::MAX } else { 0 };
         let kept =
             steps.iter().zip(&layers).map(|(step, layer)| vec![every(layer); batch * kept_bytes(step)]).collect();
+        let by_products = Lines::new(T::ZERO, steps.iter().map(|step| batch * products(step)).max().unwrap_or(0));
         let (spares, spare, parts) = (Spares::default(), Vec::new(), Parts::default());
         let (side, clock) = (graph.side, Arc::default());
-        Ok(Self { steps, layout, side, batch, statistics, tensors, layers, slots, kept, spares, spare, parts, clock })
+        Ok(Self {
+            steps,
+            layout,
+            side,
+            batch,
+            statistics,
+            tensors,
+            layers,
+            slots,
+            kept,
+            spares,
+            by_products,
+            spare,
+            parts,
+            clock,
+        })
     }
 
     /// All parameters, in the order of [`Graph::parameters`].
@@ -201,12 +220,13 @@ impl<T: Real> Layer<T> {
             plan::Convolution { window, kernel: kernel.clone(), bias: no_bias.clone(), residual: None, relu: false };
         let differentiates = !matches!(input.operation, Operation::Preprocess(_));
         let backward = || set.backward(Turned::new(window, kernel, outputs), [rows, columns]);
-        let plain = matches!(&step.operation, Operation::Convolution(convolution) if convolution.is_plain());
+        let forward = set.forward(forward, [height, width]);
+        let products = Stored::new(forward.rounds(), batch * products(step));
         Some(Self {
-            forward: set.forward(forward, [height, width]),
+            forward,
             backward: differentiates.then(backward),
             weights: set.weights(window, [inputs, outputs], [height, width]),
-            products: Lines::new(T::ZERO, if plain { 0 } else { batch * height * width * outputs }),
+            products,
             is_summand: is_summand(steps, id),
             loops: set.norm(outputs),
             moments: Moments::new(outputs),
@@ -236,6 +256,14 @@ fn is_summand(steps: &[Step], id: StepId) -> bool {
     let added = steps.iter().filter(|step| step.residual() == Some(id)).count();
     let Operation::Convolution(Convolution { norm, relu, residual, .. }) = steps[id].operation else { return false };
     norm.is_some() && !relu && residual.is_none() && !is_read && added == 1
+}
+
+/// Products that a step keeps of an image.
+fn products(step: &Step) -> usize {
+    match &step.operation {
+        Operation::Convolution(convolution) if !convolution.is_plain() => step.shape.iter().product(),
+        _ => 0,
+    }
 }
 
 /// Bytes that a step keeps of an image.

@@ -5,6 +5,7 @@ use crate::nn::cpu::kernel::{Parts, mask_bytes};
 use crate::nn::cpu::lanes::lanes;
 use crate::nn::cpu::norm::{Affine, Back, Incoming, Loops, Passing, Values};
 use crate::nn::cpu::parallel::{Threads, at_least};
+use crate::nn::cpu::stored::Numbers;
 use crate::nn::real::Real;
 
 /// Numbers that a thread takes at once: enough that sums of chunks are few; few in tests.
@@ -120,7 +121,7 @@ impl Sums {
         &mut self,
         loops: &dyn Loops<T>,
         incoming: Incoming<T>,
-        (products, minus): (&[T], &[T]),
+        (products, minus): (Numbers<T>, &[T]),
         spare: &mut Vec<T>,
         threads: Threads,
     ) {
@@ -135,7 +136,8 @@ impl Sums {
                 ..incoming
             };
             sums.fill(T::ZERO);
-            loops.sum(incoming, &products[place * length * channels..end], minus, sums.split_at_mut(channels).into());
+            let products = products.some(place * length * channels..end);
+            loops.sum(incoming, products, minus, sums.split_at_mut(channels).into());
         });
         for sums in sums.chunks_exact(2 * channels) {
             let (gradient, product) = sums.split_at(channels);
@@ -165,7 +167,7 @@ lanes! {
 pub fn normalise<T: Real>(
     loops: &dyn Loops<T>,
     affine: &Affine<T>,
-    products: &[T],
+    products: Numbers<T>,
     Values { data, stride, shortcut, relu, bits, past_cache }: Values<T>,
     threads: Threads,
 ) {
@@ -175,21 +177,24 @@ pub fn normalise<T: Real>(
         let end = products.len().min((place + 1) * length * channels);
         let shortcut = shortcut.map(|shortcut| shortcut.from(place * length));
         let values = Values { data, stride, shortcut, relu, bits, past_cache };
-        loops.normalise(affine, &products[place * length * channels..end], values);
+        loops.normalise(affine, products.some(place * length * channels..end), values);
     });
 }
 
-/// Gradients take the products' places, all of them.
+/// Gradients by values become those by products, all of them.
 pub fn go_back<T: Real>(
     loops: &dyn Loops<T>,
     back: &Back<T>,
-    products: &mut [T],
+    products: Numbers<T>,
     Passing { data, stride, bits, keep }: Passing<T>,
+    to: &mut [T],
     threads: Threads,
 ) {
     let channels = back.factor.len();
     let (length, bytes) = (chunk(channels), mask_bytes(channels));
-    threads.pairs((products, length * channels), (data, length * stride), |place, products, data| {
-        loops.back(back, products, Passing { data, stride, bits: &bits[place * length * bytes..], keep });
+    threads.pairs((to, length * channels), (data, length * stride), |place, to, data| {
+        let first = place * length * channels;
+        let gradient = Passing { data, stride, bits: &bits[place * length * bytes..], keep };
+        loops.back(back, products.some(first..first + to.len()), gradient, to);
     });
 }

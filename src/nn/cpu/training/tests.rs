@@ -1,11 +1,13 @@
 //! Gradients by parameters against finite differences in f64, and those in f32 against those in f64.
 
+use half::bf16;
 use proptest::prelude::*;
 
 use super::*;
 use crate::nn::cpu::lines::aligned_mut;
 use crate::nn::cpu::norm::{Incoming, Passing, Shortcut, Values};
 use crate::nn::cpu::parallel::Threads;
+use crate::nn::cpu::stored::Numbers;
 use crate::nn::cpu::tests::flips::{COTANGENT, SIDE, parameters, relative};
 use crate::nn::cpu::tests::numbers;
 use crate::nn::graph::Variant;
@@ -90,6 +92,7 @@ proptest! {
 
 /// A value's pixels among others, and what stands behind its products.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each choice of a case")]
 struct Behind {
     pixels: usize,
     channels: usize,
@@ -97,20 +100,22 @@ struct Behind {
     shortcut: bool,
     relu: bool,
     keep: bool,
+    rounded: bool,
     seed: u64,
 }
 
 fn behind() -> impl Strategy<Value = Behind> {
     // Channels that fill vectors of every set, and others.
     let channels = prop_oneof![(1usize..6).prop_map(|blocks| 16 * blocks), 1usize..40];
-    (1usize..12, channels, 0usize..5, any::<[bool; 3]>(), any::<u64>()).prop_map(
-        |(pixels, channels, apart, [shortcut, relu, keep], seed)| Behind {
+    (1usize..12, channels, 0usize..5, any::<[bool; 4]>(), any::<u64>()).prop_map(
+        |(pixels, channels, apart, [shortcut, relu, keep, rounded], seed)| Behind {
             pixels,
             channels,
             stride: channels + apart,
             shortcut,
             relu,
             keep,
+            rounded,
             seed,
         },
     )
@@ -119,6 +124,20 @@ fn behind() -> impl Strategy<Value = Behind> {
 impl Behind {
     fn numbers(&self, salt: u64, count: usize) -> Vec<f32> {
         numbers(self.seed ^ salt, count).into_iter().map(|value| value as f32).collect()
+    }
+
+    /// Products in full and as they may be stored: rounded, the two have the same digits.
+    fn products(&self, salt: u64, count: usize) -> (Vec<f32>, Vec<bf16>) {
+        let rounded: Vec<_> = self.numbers(salt, count).into_iter().map(bf16::from_f32).collect();
+        if self.rounded {
+            (rounded.iter().map(|value| value.to_f32()).collect(), rounded)
+        } else {
+            (self.numbers(salt, count), rounded)
+        }
+    }
+
+    fn stored<'a>(&self, (full, rounded): &'a (Vec<f32>, Vec<bf16>)) -> Numbers<'a, f32> {
+        if self.rounded { Numbers::Rounded(rounded) } else { Numbers::Full(full) }
     }
 
     /// A pixel's channel, where pixels are dense, where they are `stride` apart, and whose coefficients stand at the last.
@@ -154,8 +173,9 @@ impl Behind {
         let affine = Affine { factor: coefficients(1), minus: coefficients(2), shift: coefficients(3) };
         let others = Affine { factor: coefficients(6), minus: coefficients(7), shift: coefficients(8) };
         let (products, shortcut) =
-            (self.numbers(4, self.pixels * self.channels), self.numbers(5, self.pixels * self.stride));
+            (self.products(4, self.pixels * self.channels), self.products(5, self.pixels * self.stride));
         let products_too = self.keep;
+        let added = if products_too { self.stored(&shortcut) } else { Numbers::Full(&shortcut.0) };
         let mut memory = vec![7.0; with_room::<f32>(self.pixels * self.stride)];
         let data = &mut aligned_mut(&mut memory)[..self.pixels * self.stride];
         let mut bits = vec![0x5A; self.pixels * mask_bytes(self.channels)];
@@ -163,7 +183,7 @@ impl Behind {
             data: &mut *data,
             stride: self.stride,
             shortcut: self.shortcut.then_some(Shortcut {
-                data: &shortcut,
+                data: added,
                 stride: self.stride,
                 affine: products_too.then_some(&others),
             }),
@@ -171,18 +191,18 @@ impl Behind {
             bits: &mut bits,
             past_cache,
         };
-        set.norm(self.channels).normalise(&affine, &products, values);
+        set.norm(self.channels).normalise(&affine, self.stored(&products), values);
         for place in self.places() {
             let [dense, apart, channel] = place;
             let through = |affine: &Affine<f32>, product: f32| {
                 affine.factor[channel] * (product + affine.minus[channel]) + affine.shift[channel]
             };
             let more = match self.shortcut {
-                true if products_too => through(&others, shortcut[apart]),
-                true => shortcut[apart],
+                true if products_too => through(&others, shortcut.0[apart]),
+                true => shortcut.0[apart],
                 false => 0.0,
             };
-            let sum = more + through(&affine, products[dense]);
+            let sum = more + through(&affine, products.0[dense]);
             let open = !self.relu || sum > 0.0;
             prop_assert!((data[apart] - if open { sum } else { 0.0 }).abs() < 1e-6, "{set:?} {place:?}");
             prop_assert!(self.is_set(&bits, place) == open || sum.abs() < 1e-6, "{set:?} {place:?}");
@@ -198,7 +218,7 @@ impl Behind {
         let coefficients = |salt| self.numbers(salt, self.channels);
         let (factor, slope, minus, shift) = (coefficients(1), coefficients(2), coefficients(3), coefficients(4));
         let back = Back { factor, slope, minus, shift };
-        let products = self.numbers(5, self.pixels * self.channels);
+        let products = self.products(5, self.pixels * self.channels);
         let gradient = self.numbers(6, self.pixels * self.stride);
         let bits: Vec<u8> = numbers(self.seed ^ 7, self.pixels * mask_bytes(self.channels))
             .into_iter()
@@ -207,16 +227,20 @@ impl Behind {
         let loops = set.norm(self.channels);
         let (mut gradients, mut others) = (vec![0.5; self.channels], vec![-0.5; self.channels]);
         let incoming = Incoming { data: &gradient, stride: self.stride, bits: &bits };
-        loops.sum(incoming, &products, &back.minus, [&mut gradients, &mut others]);
-        let (mut after, mut kept) = (products.clone(), gradient.clone());
+        loops.sum(incoming, self.stored(&products), &back.minus, [&mut gradients, &mut others]);
+        let mut kept = gradient.clone();
         let passing = Passing { data: &mut kept, stride: self.stride, bits: &bits, keep: self.keep };
-        loops.back(&back, &mut after, passing);
+        // Where vectors may be written past the caches, and where they may not.
+        let mut memory = vec![7.0; 1 + with_room::<f32>(products.0.len())];
+        let start = usize::from(self.shortcut);
+        let after = &mut aligned_mut(&mut memory)[start..start + products.0.len()];
+        loops.back(&back, self.stored(&products), passing, after);
 
         let (mut gradient_sums, mut other_sums) = (vec![0.5; self.channels], vec![-0.5; self.channels]);
         for place in self.places() {
             let [dense, apart, channel] = place;
             let before = if self.is_set(&bits, place) { gradient[apart] } else { 0.0 };
-            let above = products[dense] + back.minus[channel];
+            let above = products.0[dense] + back.minus[channel];
             gradient_sums[channel] += before;
             other_sums[channel] += before * above;
             let product = before * back.factor[channel] + above * back.slope[channel] + back.shift[channel];
