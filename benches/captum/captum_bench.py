@@ -107,7 +107,8 @@ class Bench:
         if torch.get_num_threads() != task["threads"]:
             torch.set_num_threads(task["threads"])
         work = getattr(self, task["kind"])(task, setting)
-        key = json.dumps([task["kind"], task["topology"], task.get("rows"), task["threads"], task["precision"], setting])
+        about = [task[name] for name in ("kind", "topology", "threads", "precision")]
+        key = json.dumps([*about, task.get("rows"), task.get("steps"), setting])
         if self.warm != key:
             work(True)
         self.warm = key
@@ -168,7 +169,8 @@ class Bench:
         explain = IntegratedGradients(output)
 
         def work(warming):
-            steps = at_once if warming else task["steps"]
+            # A whole batch, and the rest that comes last.
+            steps = at_once + task["steps"] % at_once if warming else task["steps"]
             with Clock(x.device) as clock, autocast(task):
                 # Its default rule is Gauss-Legendre, its default number of steps 50.
                 found = explain.attribute(x, start, n_steps=steps, internal_batch_size=at_once)

@@ -1,9 +1,10 @@
 //! Networks, photographs and perhaps another program that can do the same come in; how long both take goes out, as plain data
 //! (`diaret bench`; `benches/run` brings PyTorch and Captum as the other program).
 //!
-//! `speed`: one forward pass, one input gradient, against the processor's measured peak. `maps` and `goals`: Integrated
-//! Gradients of 50 steps, and time until a map is close enough. `throughput`: grades from files. Runs of both programs
-//! alternate, and a ratio is of a pair of neighbours, so that a machine that others use as well slows both alike.
+//! `speed`: one forward pass, one input gradient, against the processor's measured peak; `training`: one step. Runs of both programs
+//! take turns, and a ratio is of a pair of neighbours, so that a machine that others use as well slows both alike. `maps` and
+//! `goals`: Integrated Gradients of 50 steps, and time until a map is close enough; `throughput`: grades from files. These take
+//! long: in a pair ours comes first.
 
 pub mod beside;
 pub mod chart;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub parts: Vec<Part>,
     /// Which networks.
     pub networks: Vec<Network>,
+    /// What of all that can be asked for was not, in words.
+    pub not_asked: Vec<String>,
     /// What products are computed in.
     pub precisions: Vec<Precision>,
     /// Images at once.
@@ -70,6 +73,8 @@ pub struct Settings {
     pub keep: Option<PathBuf>,
     /// Earlier reports, whose winners a quick run takes.
     pub former: Vec<Report>,
+    /// Which state of the program it is, if that is known.
+    pub revision: Option<String>,
 }
 
 /// What ends a bench.

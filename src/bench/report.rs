@@ -14,12 +14,18 @@ use crate::nn::cpu::peak::Peak;
 pub struct Report {
     /// This program's version.
     pub version: String,
+    /// Which state of it.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// Where it ran.
     pub machine: Machine,
     /// The other program, if there was one.
     pub other: Option<String>,
     /// Whether it was cut short to fit a quarter of an hour.
     pub quick: bool,
+    /// Minutes that it was given.
+    #[serde(default)]
+    pub within: Option<f64>,
     /// Pairs of runs in a row of speed and grading.
     pub runs: usize,
     /// Midpoints of the references.

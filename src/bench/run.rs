@@ -77,6 +77,10 @@ pub fn run(
         gradients: BTreeMap::new(),
         say,
     };
+    settings.not_asked.iter().for_each(|what| run.other.leave_out(format!("{what}: not asked for")));
+    if settings.quick && run.measures(Part::Maps) {
+        run.other.leave_out("maps within 0.5 %: only in full, a quick reference is itself 0.2 % off".to_owned());
+    }
     let samples = run.samples(photographs)?;
     let folder = run.exchange.folder().to_owned();
     let load = |&network: &Network| Subject::load(weights, network, device, &folder);
@@ -98,9 +102,11 @@ pub fn run(
     let (winners, left_out) = run.other.into_parts();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: settings.revision.clone(),
         machine,
         other: name,
         quick: settings.quick,
+        within: settings.within.map(|within| within.as_secs_f64() / 60.0),
         runs: settings.runs,
         reference_steps: settings.reference_steps,
         peaks,

@@ -1,4 +1,5 @@
-//! A network comes in; how long a forward pass and an input gradient take goes out, beside the other program.
+//! A network comes in; how long a forward pass, an input gradient and the secants that maps are made of take goes out, the first
+//! two beside the other program.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +11,10 @@ use super::subject::{Subject, Weights};
 use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
 use crate::nn::clock::{Clock, Spent};
-use crate::nn::{At, Executor, Network, NnError, Precision, SIDE};
+use crate::nn::{At, Executor, Line, Network, NnError, Precision, SIDE};
 
+/// Intervals of a path, of which a row of secants takes some: those of a map within 2 %.
+const INTERVALS: f64 = 40.0;
 /// The class whose logit is differentiated.
 const CLASS: Grade = Grade::Moderate;
 /// Two programs that compute the same differ by less, relative to the greatest logit and to the gradient's norm.
@@ -30,18 +33,27 @@ pub enum Pass {
     Forward,
     /// Logits, then the gradient of one by the image.
     Gradient,
+    /// Logits at places of a line, one more than there are rows, then the sum of the secants between neighbours: what our maps are
+    /// made of, and nobody else's.
+    Secants,
     /// Logits with the statistics of the batch, then the gradient of the loss by all parameters.
     Training,
 }
 
 impl Pass {
-    /// Products of this pass, in those of a forward pass.
-    fn products(self) -> u64 {
+    /// Products of this pass for one of so many rows, in those of a forward pass.
+    fn products(self, rows: usize) -> f64 {
         match self {
-            Self::Forward => 1,
-            Self::Gradient => 2,
-            Self::Training => 3,
+            Self::Forward => 1.0,
+            Self::Gradient => 2.0,
+            Self::Secants => 2.0 + 1.0 / rows as f64,
+            Self::Training => 3.0,
         }
+    }
+
+    /// Whether there is another program that has it.
+    fn is_compared(self) -> bool {
+        self != Self::Secants
     }
 }
 
@@ -102,13 +114,18 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
             Pass::Gradient => Work::Gradient { input, rows, class: CLASS.index() },
             _ => Work::Forward { input, rows },
         };
+        // Both programs, each once more to be warm.
+        let costs = match pass {
+            Pass::Forward => (run.settings.runs + 1) * rows,
+            _ => 2 * (run.settings.runs + 1) * rows,
+        };
         let task = run.task(work, &subject.topology, threads, precision);
         let what = What { subject, pass, rows, task: &task };
         let label = subject.network.label();
         let name = format!("{label} {pass:?} {} x{rows}, {threads} thread(s)", precision.name());
         let row = match what.kept(run) {
             Some(row) => row,
-            None if run.time_is_up(&name, (subject.network, 0.0)) => continue,
+            None if run.time_is_up(&name, (subject.network, costs as f64)) => continue,
             None => {
                 if model.0 != precision {
                     model = (precision, subject.model_in(precision, run.device)?);
@@ -141,12 +158,15 @@ struct Shape {
 /// All rows of a network; a quick run has one thread with the smallest batch alone.
 fn shapes(run: &Run) -> Vec<Shape> {
     let (all, batches) = (rayon::current_num_threads(), &run.settings.batches);
-    let least = batches.iter().copied().min().unwrap_or(1);
+    let [least, most] = [batches.iter().min(), batches.iter().max()].map(|batch| batch.copied().unwrap_or(1));
     let mut shapes = Vec::new();
     for &precision in &run.settings.precisions {
         for threads in run.threads() {
             for &rows in batches.iter().filter(|&&rows| !run.settings.quick || threads == all || rows == least) {
-                shapes.extend([Pass::Forward, Pass::Gradient].map(|pass| Shape { precision, threads, rows, pass }));
+                let passes = [Pass::Forward, Pass::Gradient, Pass::Secants].into_iter();
+                // Maps are made in f32, of many secants at once.
+                let may = |&pass: &Pass| pass != Pass::Secants || (precision == Precision::F32 && rows == most);
+                shapes.extend(passes.filter(may).map(|pass| Shape { precision, threads, rows, pass }));
             }
         }
     }
@@ -174,7 +194,9 @@ impl What<'_> {
     pub(super) fn kept(&self, run: &mut Run) -> Option<SpeedRow> {
         let row = run.kept.find(&self.key(run))?;
         // Which is kept as well, and is to be named.
-        run.other.setting(self.task);
+        if self.pass.is_compared() {
+            run.other.setting(self.task);
+        }
         Some(row)
     }
 
@@ -187,18 +209,19 @@ impl What<'_> {
         let mut once = once.map(|once| || pool.install(&mut *once));
         let warm = once.as_mut().map(|once| once()).transpose()?;
         // Chooses its setting before the clock starts for anyone.
-        let setting = run.other.setting(task);
+        let setting = if pass.is_compared() { run.other.setting(task) } else { None };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         machine::reset_peak();
         let before = clock.map(Clock::spent);
         for pair in 0..run.settings.runs {
             // Whoever comes second finds the caches of the other: take turns.
             let theirs_first = pair % 2 == 1;
-            let answer = if theirs_first { run.other.run(task) } else { None };
+            let mut theirs_now = || if pass.is_compared() { run.other.run(task) } else { None };
+            let answer = if theirs_first { theirs_now() } else { None };
             if let Some(once) = &mut once {
                 ours.push(once()?.seconds);
             }
-            let answer = if theirs_first { answer } else { run.other.run(task) };
+            let answer = if theirs_first { answer } else { theirs_now() };
             let Some(answer) = answer else { continue };
             if let Some(reason) = warm.as_ref().and_then(|warm| disagreement(warm, &answer, task.precision)) {
                 run.other.leave_out(format!("{}, {pass:?}: not compared, {reason}", subject.network.label()));
@@ -215,7 +238,7 @@ impl What<'_> {
             rows,
             threads: task.threads,
             precision: task.precision,
-            products: pass.products() * subject.products,
+            products: (pass.products(rows) * subject.products as f64) as u64,
             setting: setting.filter(|_| !theirs.is_empty()),
             other: theirs.iter().map(|answer| answer.seconds).collect(),
             spent,
@@ -225,22 +248,31 @@ impl What<'_> {
         };
         run.say(&said(&row));
         // Without the other's figures it is to be tried again.
-        if row.other.is_empty() { Ok(row) } else { run.kept.get(&self.key(run), || Ok(row)) }
+        if row.other.is_empty() && pass.is_compared() { Ok(row) } else { run.kept.get(&self.key(run), || Ok(row)) }
     }
 }
 
 /// One pass of this program.
 fn time(executor: &mut dyn Executor, pass: Pass, images: &[f32]) -> Result<Answer, BenchError> {
+    let output = Output::Logit(Target::Grade(CLASS));
+    let (first, rows) = (SIDE * SIDE * 3, images.len() / (SIDE * SIDE * 3));
     let begun = Instant::now();
-    let (logits, norm) = if pass == Pass::Gradient {
-        let output = Output::Logit(Target::Grade(CLASS));
-        let gradients = executor.value_and_gradient(images, At::Input, &|logits| output.value_and_cotangent(logits))?;
-        (gradients.logits, Some(gradients.gradient))
-    } else {
-        (executor.logits(images)?, None)
+    let (logits, norm) = match pass {
+        Pass::Gradient => {
+            let gradients =
+                executor.value_and_gradient(images, At::Input, &|logits| output.value_and_cotangent(logits))?;
+            (gradients.logits, Some(gradients.gradient))
+        }
+        Pass::Secants => {
+            // In the middle of a path of as many intervals as a map has that is shown as converged.
+            let places: Vec<f64> = (0..=rows).map(|place| 0.4 + place as f64 / INTERVALS).collect();
+            let line = Line { from: &vec![0.0; first], to: &images[..first] };
+            let along = executor.along(line, &places, &|from, to| output.mean_cotangent(from, to), &|| false)?;
+            (along.logits, None)
+        }
+        Pass::Forward | Pass::Training => (executor.logits(images)?, None),
     };
     let seconds = begun.elapsed().as_secs_f64();
-    let first = SIDE * SIDE * 3;
     let norm = norm.map(|all| all[..first].iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt());
     Ok(Answer { seconds, peak_bytes: None, logits: logits[..executor.classes()].to_vec(), norm })
 }

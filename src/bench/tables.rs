@@ -43,7 +43,12 @@ fn heading(report: &Report) -> String {
     }
     let kind = if report.quick { "Quick run" } else { "Full run" };
     let other = report.other.as_deref().unwrap_or("nothing");
-    write!(text, "\n\n{kind} of DiaRet {} beside {other}, {:.0} minutes", report.version, report.seconds / 60.0).ok();
+    let revision = report.revision.as_deref().map_or_else(String::new, |revision| format!(" ({revision})"));
+    let minutes = report.seconds / 60.0;
+    write!(text, "\n\n{kind} of DiaRet {}{revision} beside {other}, {minutes:.0} minutes", report.version).ok();
+    if let Some(within) = report.within {
+        write!(text, " in sessions of at most {within:.0}").ok();
+    }
     if let Some(load) = machine.load_before {
         let busy = if load > 0.5 { " (others used it: under load)" } else { "" };
         write!(text, "; load of the machine before it began {load:.1}{busy}").ok();
@@ -111,6 +116,7 @@ fn pass(pass: Pass) -> &'static str {
     match pass {
         Pass::Forward => "forward",
         Pass::Gradient => "input gradient",
+        Pass::Secants => "secants",
         Pass::Training => "training step",
     }
 }
@@ -288,6 +294,9 @@ fn choices(report: &Report) -> String {
                 tried.join("; ")
             };
             line(&mut text, &[task.clone(), choice.setting.clone(), tried]);
+        }
+        if report.quick && report.winners.values().any(|choice| !choice.tried.is_empty()) {
+            text += "\nWhere no full run on such a machine has found the best, a quick one tries what is not compiled alone.\n";
         }
     }
     if !report.left_out.is_empty() {

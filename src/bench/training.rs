@@ -32,16 +32,20 @@ enum Training<'a> {
     Card(CandleTrainer<f32>, &'a Device),
 }
 
-/// The rows of a network, with all threads, one for each precision; `images` is `[16, side, side, 3]`. None where time is up, and where a
+/// The rows of a network, one for each precision and number of threads, of a quick run with all of them; `images` is `[16, side, side, 3]`. None where time is up, and where a
 /// card cannot do it.
 pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<SpeedRow>, BenchError> {
     let input = run.exchange.file("batch.safetensors");
     exchange::write(&input, &[("input", vec![ROWS, SIDE, SIDE, 3], images)])?;
     let mut rows = Vec::new();
-    for precision in run.settings.precisions.clone() {
-        let name = format!("{} training x{ROWS}, {}", subject.network.label(), precision.name());
+    let all = rayon::current_num_threads();
+    let threads = if run.settings.quick { vec![all] } else { run.threads() };
+    let precisions = run.settings.precisions.clone();
+    for (precision, threads) in precisions.iter().flat_map(|&one| threads.iter().map(move |&threads| (one, threads))) {
+        let label = subject.network.label();
+        let name = format!("{label} training x{ROWS}, {}, {threads} thread(s)", precision.name());
         let work = Work::Training { input: input.clone(), rows: ROWS };
-        let task = run.task(work, &subject.topology, rayon::current_num_threads(), precision);
+        let task = run.task(work, &subject.topology, threads, precision);
         match row(run, subject, images, (&task, &name)) {
             Ok(row) => rows.extend(row),
             Err(BenchError::Network(error @ NnError::Device(_))) => run.other.leave_out(format!("{name}: {error}")),

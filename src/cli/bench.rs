@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ValueEnum;
 
 use super::names::NetworkName;
 use super::output::{Sink, warn};
@@ -13,11 +14,13 @@ use super::{DONE, DeviceArgument};
 use crate::bench::beside::Beside;
 use crate::bench::{self, Part, Report, Settings};
 use crate::home::Home;
-use crate::nn::{Device, Precision};
+use crate::nn::{Device, Network, Precision};
 use crate::session::Files;
 
 /// Pairs of runs in a row: full, quick.
 const RUNS: [usize; 2] = [5, 3];
+/// Images at once.
+const BATCHES: [usize; 2] = [1, 8];
 /// Minutes of a quick run: a quarter of an hour, and one left.
 const QUICK: usize = 14;
 /// Midpoints of a reference: full, quick.
@@ -47,7 +50,7 @@ pub struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "speed,grading,maps,training")]
     only: Vec<PartName>,
     /// Images at once for rows of speed.
-    #[arg(long, value_delimiter = ',', default_value = "1,8", value_parser = parse_count)]
+    #[arg(long, value_delimiter = ',', default_values_t = BATCHES, value_parser = parse_count)]
     batches: Vec<usize>,
     /// Pairs of runs in a row of speed and grading; 5, quick 3, unless given.
     #[arg(long, value_parser = parse_count)]
@@ -68,6 +71,9 @@ pub struct Args {
     /// Reports of earlier full runs: a quick one takes the other program's settings that won there, on such a processor.
     #[arg(long, value_name = "FILE.json", num_args = 1..)]
     former: Vec<PathBuf>,
+    /// Which state of the program it is, to stand in the report.
+    #[arg(long, value_name = "TEXT")]
+    revision: Option<String>,
     /// Writes all figures.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -129,10 +135,21 @@ fn parse_count(text: &str) -> Result<usize, String> {
 }
 
 impl Args {
+    /// What is measured unless something else is asked for, and is not now.
+    fn not_asked(&self, networks: &[Network]) -> Vec<String> {
+        let parts = PartName::value_variants().iter().filter(|part| !self.only.contains(part));
+        let parts = parts.filter_map(|part| Some(part.to_possible_value()?.get_name().to_owned()));
+        let missing = Network::ALL.into_iter().filter(|network| !networks.contains(network));
+        let batches = BATCHES.iter().filter(|batch| !self.batches.contains(batch));
+        let batches = batches.map(|batch| format!("passes of {batch} at once"));
+        parts.chain(missing.map(|network| network.label().to_owned())).chain(batches).collect()
+    }
+
     fn settings(&self) -> Result<Settings, anyhow::Error> {
         let networks = NetworkName::asked(&self.network);
         Ok(Settings {
             parts: self.only.iter().map(|&name| name.into()).collect(),
+            not_asked: self.not_asked(&networks),
             networks,
             precisions: self.precision.iter().map(|&name| name.into()).collect(),
             batches: self.batches.clone(),
@@ -141,6 +158,7 @@ impl Args {
             quick: self.quick,
             within: self.within.or(self.quick.then_some(QUICK)).map(|minutes| Duration::from_secs(60 * minutes as u64)),
             keep: self.keep.clone(),
+            revision: self.revision.clone(),
             former: self.former.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
         })
     }

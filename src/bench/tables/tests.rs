@@ -74,9 +74,11 @@ fn report() -> Report {
     let tried = BTreeMap::from([("eager, contiguous".to_owned(), 8.0), ("eager, channels-last".to_owned(), 9.0)]);
     Report {
         version: "0.1.0".to_owned(),
+        revision: Some("abc of 2026-11-27".to_owned()),
         machine: machine(),
         other: Some("PyTorch 2".to_owned()),
         quick: false,
+        within: Some(150.0),
         runs: 3,
         reference_steps: 2048,
         peaks: vec![Peak {
@@ -179,7 +181,7 @@ fn the_reader_learns_what_ran_where_and_what_did_not() {
     let text = tables(&report());
     for words in [
         "AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB",
-        "Full run of DiaRet 0.1.0 beside PyTorch 2",
+        "Full run of DiaRet 0.1.0 (abc of 2026-11-27) beside PyTorch 2, 10 minutes in sessions of at most 150",
         "7.5 (others used it: under load)",
         "200 GFLOP/s with 2 threads (AVX2 + FMA, f32)",
         "eager, channels-last: 9.000; eager, contiguous: 8.000",

@@ -1,5 +1,7 @@
 //! Loops over channels, compiled twice: for any processor, and with AVX2 where the processor has it.
 
+#![allow(clippy::needless_range_loop, reason = "what loops of known length index becomes vectors")]
+
 use crate::nn::real::Real;
 
 /// Writes a function whose loops the compiler may turn into AVX2.
@@ -37,24 +39,6 @@ lanes! {
     pub fn add<T>(row: &mut [T], bias: &[T]) {
         for (value, bias) in row.iter_mut().zip(bias) {
             *value += *bias;
-        }
-    }
-}
-
-lanes! {
-    /// `row += factor * other`.
-    pub fn add_scaled<T>(row: &mut [T], other: &[T], factor: T) {
-        for (value, other) in row.iter_mut().zip(other) {
-            *value += *other * factor;
-        }
-    }
-}
-
-lanes! {
-    /// `row *= factor`.
-    pub fn scale<T>(row: &mut [T], factor: T) {
-        for value in row {
-            *value = *value * factor;
         }
     }
 }
@@ -138,13 +122,57 @@ lanes! {
     }
 }
 
+/// Channels that stay in registers while others pass by.
+const BLOCK: usize = 16;
+
 lanes! {
-    /// `best = max(best, row)`, and `tap` where `row` won; the first of equals stays.
-    pub fn maximum_with<T>(best: &mut [T], argument: &mut [u8], row: &[T], tap: u8) {
-        for ((best, argument), value) in best.iter_mut().zip(argument).zip(row) {
-            let won = *value > *best;
-            *best = if won { *value } else { *best };
-            *argument = if won { tap } else { *argument };
+    /// `row` is the sum of `factor * other`, or that is added to it.
+    pub fn sum<T>(row: &mut [T], others: &[(&[T], T)], adds: bool) {
+        let (blocks, rest) = row.as_chunks_mut::<BLOCK>();
+        let whole = blocks.len() * BLOCK;
+        for (place, block) in blocks.iter_mut().enumerate() {
+            let mut sums = if adds { *block } else { [T::ZERO; BLOCK] };
+            for (other, factor) in others {
+                let (others, _) = other.as_chunks::<BLOCK>();
+                sums.iter_mut().zip(&others[place]).for_each(|(sum, value)| *sum += *value * *factor);
+            }
+            *block = sums;
+        }
+        for (place, value) in rest.iter_mut().enumerate() {
+            let start = if adds { *value } else { T::ZERO };
+            *value = others.iter().fold(start, |sum, (other, factor)| sum + other[whole + place] * *factor);
+        }
+    }
+}
+
+lanes! {
+    /// The greatest of `best` and all others, and the tap of the one that won where it was not `best`; the first of equals stays.
+    pub fn maximum_with<T>(best: &mut [T], argument: &mut [u8], others: &[(&[T], u8)]) {
+        let (blocks, rest) = best.as_chunks_mut::<BLOCK>();
+        let (arguments, last) = argument.as_chunks_mut::<BLOCK>();
+        let whole = blocks.len() * BLOCK;
+        for (place, (block, argument)) in blocks.iter_mut().zip(arguments).enumerate() {
+            // As wide as what is compared.
+            let (mut best, mut taps) = (*block, argument.map(u32::from));
+            for (other, tap) in others {
+                let (others, _) = other.as_chunks::<BLOCK>();
+                let (other, tap) = (&others[place], u32::from(*tap));
+                for lane in 0..BLOCK {
+                    taps[lane] = if other[lane] > best[lane] { tap } else { taps[lane] };
+                }
+                for lane in 0..BLOCK {
+                    best[lane] = if other[lane] > best[lane] { other[lane] } else { best[lane] };
+                }
+            }
+            *block = best;
+            *argument = taps.map(|tap| tap as u8);
+        }
+        for (place, (best, argument)) in rest.iter_mut().zip(last).enumerate() {
+            for (other, tap) in others {
+                if other[whole + place] > *best {
+                    (*best, *argument) = (other[whole + place], *tap);
+                }
+            }
         }
     }
 }

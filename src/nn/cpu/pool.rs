@@ -78,10 +78,12 @@ pub fn max_forward_with<T: Real>(
         for (x, (pixel, argument)) in pixels.enumerate() {
             let pixel = &mut pixel[..channels];
             pixel.fill(T::LEAST);
-            for (ky, kx) in grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])) {
+            argument.fill(0);
+            let seen = grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])).map(|(ky, kx)| {
                 let seen = [image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2];
-                lanes::maximum_with(pixel, argument, source.pixel(seen), (ky * columns.0 + kx) as u8);
-            }
+                (source.pixel(seen), (ky * columns.0 + kx) as u8)
+            });
+            few_at_once(seen, |few| lanes::maximum_with(pixel, argument, few));
         }
     });
 }
@@ -101,32 +103,73 @@ pub fn max_shares<T: Real>(
     threads: Threads,
 ) {
     let ([rows, columns], channels) = (axes(window), source.channels);
+    let [height, width] = source.size;
     let image_size = output[0] * output[1] * channels;
+    // Where a tap sees its pixel, from where the first one does: outside the image, perhaps, but then it did not win.
+    let taps = grid(0..rows.0, 0..columns.0).map(|(ky, kx)| (ky * width + kx) * source.stride).collect::<Vec<_>>();
     threads.chunks(shares, output[1] * channels, |line, shares| {
         let (image, y) = (line / output[0], line % output[0]);
-        let start = line * output[1] * channels;
-        let winners = [start, start + image_size].map(|start| &winners[start..start + shares.len()]);
-        let share_at = |place: usize| {
-            let [first, then] = winners.map(|winners| winners[place]);
-            let value = |end: usize, tap: u8| {
-                let (ky, kx) = (usize::from(tap) / columns.0, usize::from(tap) % columns.0);
-                let x = place / channels * columns.1 + kx - columns.2;
-                source.pixel([image + end, y * rows.1 + ky - rows.2, x])[place % channels]
+        for (x, shares) in shares.chunks_exact_mut(channels).enumerate() {
+            let start = (line * output[1] + x) * channels;
+            let [first, then] = [start, start + image_size].map(|start| winners[start..start + channels].chunks(ALIKE));
+            let row = (image * height + y * rows.1).wrapping_sub(rows.2);
+            let corner = (row.wrapping_mul(width)).wrapping_add(x * columns.1).wrapping_sub(columns.2);
+            let corner = [corner, corner.wrapping_add(height * width)].map(|at| at.wrapping_mul(source.stride));
+            let value = |end: usize, tap: u8, channel: usize| {
+                source.data[corner[end].wrapping_add(taps[usize::from(tap)]).wrapping_add(channel)]
             };
-            share_of_first(value(0, first) - value(0, then), value(1, then) - value(1, first))
-        };
-        // Between neighbours on a path most winners stay: they are passed over many at a time.
-        let [first, then] = winners.map(|winners| winners.chunks(ALIKE));
-        for ((block, shares), (first, then)) in shares.chunks_mut(ALIKE).enumerate().zip(first.zip(then)) {
-            if first == then {
+            for ((block, shares), (first, then)) in shares.chunks_mut(ALIKE).enumerate().zip(first.zip(then)) {
                 shares.fill(u8::MAX);
-                continue;
-            }
-            for (lane, share) in shares.iter_mut().enumerate() {
-                *share = if first[lane] == then[lane] { u8::MAX } else { share_at(block * ALIKE + lane) };
+                // Between neighbours on a path most winners stay: they are passed over many at a time.
+                if first == then {
+                    continue;
+                }
+                for (lane, (share, (first, then))) in shares.iter_mut().zip(first.iter().zip(then)).enumerate() {
+                    if first != then {
+                        let [start, end] =
+                            [0, 1].map(|end| [*first, *then].map(|winner| value(end, winner, block * ALIKE + lane)));
+                        *share = share_of_first(start[0] - start[1], end[1] - end[0]);
+                    }
+                }
             }
         }
     });
+}
+
+/// Rows of an image that a loop over channels takes at once.
+const FEW: usize = 9;
+
+/// Calls `take` with a few rows at a time, until there are none.
+fn few_at_once<'a, T: Real, F: Copy + Default>(
+    mut rows: impl Iterator<Item = (&'a [T], F)>,
+    mut take: impl FnMut(&[(&'a [T], F)]),
+) {
+    let mut few = [(&[][..], F::default()); FEW];
+    loop {
+        let mut count = 0;
+        for (place, row) in few.iter_mut().zip(&mut rows) {
+            *place = row;
+            count += 1;
+        }
+        if count > 0 {
+            take(&few[..count]);
+        }
+        if count < FEW {
+            return;
+        }
+    }
+}
+
+/// `pixel` becomes the sum of rows, each times its factor, or that is added to it.
+fn sum<'a, T: Real>(pixel: &mut [T], rows: impl Iterator<Item = (&'a [T], T)>, accumulate: bool) {
+    let mut adds = accumulate;
+    few_at_once(rows, |few| {
+        lanes::sum(pixel, few, adds);
+        adds = true;
+    });
+    if !adds {
+        pixel.fill(T::ZERO);
+    }
 }
 
 /// The share of the first winner, of 255, from its lead at the start and the other's at the end.
@@ -209,11 +252,10 @@ pub fn average_forward<T: Real>(
 ) {
     let [rows, columns] = axes(window);
     each_pixel(target, source.channels, threads, |[image, y, x], pixel| {
-        pixel.fill(T::ZERO);
-        for (ky, kx) in grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])) {
-            lanes::add(pixel, source.pixel([image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2]));
-        }
-        lanes::scale(pixel, share(window, count_padding, source.size, y, x));
+        let share = share(window, count_padding, source.size, y, x);
+        let seen = grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1]))
+            .map(|(ky, kx)| (source.pixel([image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2]), share));
+        sum(pixel, seen, false);
     });
 }
 
@@ -228,12 +270,9 @@ pub fn average_backward<T: Real>(
     let [rows, columns] = axes(window);
     let size = target.size;
     each_pixel(target, source.channels, threads, |[image, y, x], pixel| {
-        if !accumulate {
-            pixel.fill(T::ZERO);
-        }
-        for (oy, ox) in grid(covering(y, rows, source.size[0]), covering(x, columns, source.size[1])) {
-            lanes::add_scaled(pixel, source.pixel([image, oy, ox]), share(window, count_padding, size, oy, ox));
-        }
+        let windows = grid(covering(y, rows, source.size[0]), covering(x, columns, source.size[1]));
+        let share = |(oy, ox)| (source.pixel([image, oy, ox]), share(window, count_padding, size, oy, ox));
+        sum(pixel, windows.map(share), accumulate);
     });
 }
 
@@ -241,11 +280,8 @@ pub fn average_backward<T: Real>(
 pub fn global_forward<T: Real>(source: Source<T>, target: Target<T>, threads: Threads) {
     let share = T::from_f64(1.0 / (source.size[0] * source.size[1]) as f64);
     each_pixel(target, source.channels, threads, |[image, ..], pixel| {
-        pixel.fill(T::ZERO);
-        for (y, x) in grid(0..source.size[0], 0..source.size[1]) {
-            lanes::add(pixel, source.pixel([image, y, x]));
-        }
-        lanes::scale(pixel, share);
+        let seen = grid(0..source.size[0], 0..source.size[1]);
+        sum(pixel, seen.map(|(y, x)| (source.pixel([image, y, x]), share)), false);
     });
 }
 
@@ -253,10 +289,7 @@ pub fn global_forward<T: Real>(source: Source<T>, target: Target<T>, threads: Th
 pub fn global_backward<T: Real>(source: Source<T>, target: Target<T>, accumulate: bool, threads: Threads) {
     let share = T::from_f64(1.0 / (target.size[0] * target.size[1]) as f64);
     each_pixel(target, source.channels, threads, |[image, ..], pixel| {
-        if !accumulate {
-            pixel.fill(T::ZERO);
-        }
-        lanes::add_scaled(pixel, source.pixel([image, 0, 0]), share);
+        sum(pixel, [(source.pixel([image, 0, 0]), share)].into_iter(), accumulate);
     });
 }
 
