@@ -16,7 +16,9 @@ use super::parallel::{Spares, Threads};
 use crate::nn::clock::Work;
 use crate::nn::plan::Plan;
 use crate::nn::real::Real;
-use crate::nn::{self, At, Between, Cotangent, Executor, Gradients, Interrupt, NnError, Precision, Secants};
+use crate::nn::{
+    self, Along, At, Between, Cotangent, Executor, Gradients, Interrupt, Line, NnError, Precision, Secants,
+};
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
@@ -85,10 +87,30 @@ impl<T: Real> CpuExecutor<T> {
         &self,
         rgb: &[T],
         (threads, interrupt): (Threads, &Interrupt),
-        work: impl Fn(Job<T>, &mut Images<T>, &[T]) -> R,
+        work: impl FnOnce(Job<T>, &mut Images<T>, &[T]) -> R,
     ) -> R {
         let job = Job { program: &self.program, threads, interrupt };
         self.memory.with(|images| self.program.clock.time(Some(Work::Whole), || work(job, images, rgb)))
+    }
+
+    /// Appends the secants between few points; the first of them is the last of those before. All threads share it, so that there
+    /// need be few such.
+    fn stretch(
+        &self,
+        points: &[T],
+        all: &mut Secants<T>,
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> Result<(), NnError> {
+        let classes = self.classes();
+        let gradients = self.program.gradients();
+        all.logits.truncate(all.logits.len().saturating_sub(classes));
+        self.run(points, (Threads(rayon::current_num_threads()), interrupt), |job, images, rgb| {
+            let logits = job.forward(images, rgb, Keep::Between, None)?;
+            let cotangents = nn::cotangents(&logits, classes, between);
+            all.logits.extend(logits);
+            job.backward(&gradients, images, &cotangents, 0, &mut all.gradient)
+        })
     }
 
     /// Numbers of an image.
@@ -138,7 +160,8 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             let logits = job.forward(images, rgb, Keep::Points, features)?;
             let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) =
                 logits.chunks_exact(plan.classes()).map(cotangent).unzip();
-            let gradient = job.backward(&gradients, images, &derivatives.concat(), to)?;
+            let mut gradient = Vec::new();
+            job.backward(&gradients, images, &derivatives.concat(), to, &mut gradient)?;
             Ok(Group { logits, values, gradient, activation })
         })?;
         let rows: usize = groups.iter().map(|group| group.values.len()).sum();
@@ -160,21 +183,31 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
     }
 
     fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError> {
-        let (classes, threads) = (self.classes(), Threads(rayon::current_num_threads()));
-        // Each has the last point of the one before, so that there should be few: all threads share one.
         let stretches = nn::stretches(points, self.row(), TOGETHER)?;
-        let gradients = self.program.gradients();
-        let work = |job: Job<T>, images: &mut Images<T>, rgb: &[T]| {
-            let logits = job.forward(images, rgb, Keep::Between, None)?;
-            let cotangents = nn::cotangents(&logits, classes, between);
-            let gradient = job.backward(&gradients, images, &cotangents, 0)?;
-            Ok(Secants { logits, gradient })
-        };
-        let mut all = Secants::default();
+        let mut all = Secants { logits: Vec::new(), gradient: Vec::with_capacity(points.len() - self.row()) };
         for points in stretches {
-            all.append(self.run(points, (threads, interrupt), work)?, classes);
+            self.stretch(points, &mut all, between, interrupt)?;
         }
         Ok(all)
+    }
+
+    fn along(
+        &mut self,
+        line: Line<T>,
+        places: &[f64],
+        between: &Between,
+        interrupt: &Interrupt,
+    ) -> Result<Along, NnError> {
+        let mut gradient = vec![0.0; line.from.len()];
+        let (mut points, mut all) = (Vec::new(), Secants::default());
+        for places in nn::stretches(places, 1, TOGETHER)? {
+            points.clear();
+            line.append(places, &mut points);
+            all.gradient.clear();
+            self.stretch(&points, &mut all, between, interrupt)?;
+            nn::add_up(places, &all.gradient, &mut gradient);
+        }
+        Ok(Along { logits: all.logits, gradient })
     }
 }
 

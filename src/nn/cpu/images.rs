@@ -260,14 +260,15 @@ impl<T: Real> Job<'_, T> {
     }
 
     /// After [`Job::forward`] that kept: sends `cotangents`, by the logits, `[gradients, classes]`, back to the value of step
-    /// `to`, and gives the gradients there, dense.
+    /// `to`, and appends the gradients there to `found`, dense.
     pub fn backward(
         &self,
         gradients: &Gradients<T>,
         images: &mut Images<T>,
         cotangents: &[f64],
         to: StepId,
-    ) -> Result<Vec<T>, NnError> {
+        found: &mut Vec<T>,
+    ) -> Result<(), NnError> {
         let (plan, layout) = (&self.program.plan, &self.program.layout);
         let last = plan.steps.len() - 1;
         let seed = &layout.steps[last].gradient;
@@ -280,11 +281,12 @@ impl<T: Real> Job<'_, T> {
             images.slots[view.slot] = own;
         }
         let view = &layout.steps[to].gradient;
-        let gradient = dense(source(&images.slots[view.slot], view, images.count));
-        Ok(match &plan.steps[to].operation {
-            Operation::Preprocess(affine) => preprocess_backward(affine, &gradient),
-            _ => gradient,
-        })
+        let gradient = source(&images.slots[view.slot], view, images.count);
+        match &plan.steps[to].operation {
+            Operation::Preprocess(affine) => preprocess_backward(affine, gradient, found),
+            _ => append(gradient, found),
+        }
+        Ok(())
     }
 
     fn backward_step(
@@ -392,9 +394,15 @@ fn set(bits: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
 
 /// Images' numbers without gaps.
 pub fn dense<T: Real>(source: Source<T>) -> Vec<T> {
-    let pixels = source.images * source.size[0] * source.size[1];
-    let rows = source.data.chunks(source.stride).take(pixels);
-    rows.flat_map(|row| row[..source.channels].iter().copied()).collect()
+    let mut numbers = Vec::new();
+    append(source, &mut numbers);
+    numbers
+}
+
+/// Appends images' numbers without gaps.
+fn append<T: Real>(source: Source<T>, numbers: &mut Vec<T>) {
+    numbers.reserve(source.pixels() * source.channels);
+    source.rows().for_each(|row| numbers.extend_from_slice(row));
 }
 
 pub fn preprocess<T: Real>(affine: &Affine, rgb: &[T], target: &mut [T]) {
@@ -406,13 +414,15 @@ pub fn preprocess<T: Real>(affine: &Affine, rgb: &[T], target: &mut [T]) {
     }
 }
 
-fn preprocess_backward<T: Real>(affine: &Affine, gradient: &[T]) -> Vec<T> {
+/// Appends the gradients by RGB, dense.
+fn preprocess_backward<T: Real>(affine: &Affine, gradient: Source<T>, found: &mut Vec<T>) {
     let scale = affine.scale.map(T::from_f64);
-    let mut rgb = vec![T::ZERO; gradient.len()];
-    for (rgb, pixel) in rgb.chunks_exact_mut(3).zip(gradient.chunks_exact(3)) {
+    found.reserve(gradient.pixels() * 3);
+    for pixel in gradient.rows() {
+        let mut rgb = [T::ZERO; 3];
         for (channel, value) in pixel.iter().enumerate() {
             rgb[affine.source[channel]] += *value * scale[channel];
         }
+        found.extend(rgb);
     }
-    rgb
 }

@@ -84,7 +84,18 @@ pub struct Source<'a, T> {
     pub stride: usize,
 }
 
-impl<T> Source<'_, T> {
+impl<'a, T> Source<'a, T> {
+    /// Of all images.
+    pub fn pixels(&self) -> usize {
+        self.images * self.size[0] * self.size[1]
+    }
+
+    /// The channels of each pixel.
+    pub fn rows(&self) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
+        let channels = self.channels;
+        self.data.chunks(self.stride).take(self.pixels()).map(move |row| &row[..channels])
+    }
+
     /// One of the images alone.
     pub fn image(&self, image: usize) -> Self {
         self.some(image..image + 1)

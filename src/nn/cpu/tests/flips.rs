@@ -41,7 +41,8 @@ fn run<T: Real>(program: &Program<T>, rgb: &[f64], decisions: Option<&[Vec<u8>]>
     if let Some(decisions) = decisions {
         image.kept().clone_from_slice(decisions);
     }
-    let gradient = job.backward(&program.gradients(), &mut image, &COTANGENT, 0).unwrap();
+    let mut gradient = Vec::new();
+    job.backward(&program.gradients(), &mut image, &COTANGENT, 0, &mut gradient).unwrap();
     (gradient.into_iter().map(Real::to_f64).collect(), kept)
 }
 
