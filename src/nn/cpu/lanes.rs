@@ -44,6 +44,15 @@ lanes! {
 }
 
 lanes! {
+    /// `row *= factor`.
+    pub fn scale<T>(row: &mut [T], factor: T) {
+        for value in row {
+            *value = *value * factor;
+        }
+    }
+}
+
+lanes! {
     /// `row = max(row + bias, 0)`.
     pub fn add_relu<T>(row: &mut [T], bias: &[T]) {
         for (value, bias) in row.iter_mut().zip(bias) {

@@ -254,8 +254,10 @@ pub fn average_forward<T: Real>(
     each_pixel(target, source.channels, threads, |[image, y, x], pixel| {
         let share = share(window, count_padding, source.size, y, x);
         let seen = grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1]))
-            .map(|(ky, kx)| (source.pixel([image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2]), share));
+            .map(|(ky, kx)| (source.pixel([image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2]), T::ONE));
+        // A share of each would be rounded once more.
         sum(pixel, seen, false);
+        lanes::scale(pixel, share);
     });
 }
 
@@ -281,7 +283,8 @@ pub fn global_forward<T: Real>(source: Source<T>, target: Target<T>, threads: Th
     let share = T::from_f64(1.0 / (source.size[0] * source.size[1]) as f64);
     each_pixel(target, source.channels, threads, |[image, ..], pixel| {
         let seen = grid(0..source.size[0], 0..source.size[1]);
-        sum(pixel, seen.map(|(y, x)| (source.pixel([image, y, x]), share)), false);
+        sum(pixel, seen.map(|(y, x)| (source.pixel([image, y, x]), T::ONE)), false);
+        lanes::scale(pixel, share);
     });
 }
 
