@@ -1,4 +1,5 @@
-//! Once memory is there, passes of a network take none but what they give back. Alone in its executable, whose allocator is counted.
+//! Once memory is there, passes of a network take none but what they give back. Alone in its executable, whose allocator is counted;
+//! kernels' workspaces are mapped, and only ever grow (`nn/cpu/packed/aligned.rs`).
 
 use diaret::bench::formula;
 use diaret::grading::{Grade, Output, Target};

@@ -114,11 +114,10 @@ pub fn measure(run: &mut Run, subject: &Subject, images: &[f32]) -> Result<Vec<S
             Pass::Gradient => Work::Gradient { input, rows, class: CLASS.index() },
             _ => Work::Forward { input, rows },
         };
-        // Both programs, each once more to be warm.
-        let costs = match pass {
-            Pass::Forward => (run.settings.runs + 1) * rows,
-            _ => 2 * (run.settings.runs + 1) * rows,
-        };
+        // Both programs, each once more to be warm, as if all threads shared the work.
+        let programs = if pass.is_compared() { 2 } else { 1 };
+        let passes = if pass == Pass::Forward { programs } else { 2 * programs } * (run.settings.runs + 1) * rows;
+        let costs = (passes * rayon::current_num_threads()).div_ceil(2 * threads);
         let task = run.task(work, &subject.topology, threads, precision);
         let what = What { subject, pass, rows, task: &task };
         let label = subject.network.label();

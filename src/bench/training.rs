@@ -67,7 +67,8 @@ fn row(
     }
     // Both programs, each once more to be warm.
     let steps = 2 * (run.settings.runs + 1);
-    if run.time_is_up(name, (subject.network, COST * (steps * ROWS) as f64)) {
+    let alone = rayon::current_num_threads() as f64 / task.threads as f64;
+    if run.time_is_up(name, (subject.network, alone * COST * (steps * ROWS) as f64)) {
         return Ok(None);
     }
     let row = match Training::new(subject, run.device.candle.as_ref(), task.precision) {

@@ -77,9 +77,11 @@ pub fn max_forward_with<T: Real>(
         let pixels = pixels.chunks_mut(stride).zip(arguments.chunks_exact_mut(channels));
         for (x, (pixel, argument)) in pixels.enumerate() {
             let pixel = &mut pixel[..channels];
+            let (down, across) = (taps(y, rows, source.size[0]), taps(x, columns, source.size[1]));
             pixel.fill(T::LEAST);
-            argument.fill(0);
-            let seen = grid(taps(y, rows, source.size[0]), taps(x, columns, source.size[1])).map(|(ky, kx)| {
+            // Where nothing is greater than that, the first one inside has won.
+            argument.fill((down.start * columns.0 + across.start) as u8);
+            let seen = grid(down, across).map(|(ky, kx)| {
                 let seen = [image, y * rows.1 + ky - rows.2, x * columns.1 + kx - columns.2];
                 (source.pixel(seen), (ky * columns.0 + kx) as u8)
             });

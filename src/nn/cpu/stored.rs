@@ -84,6 +84,14 @@ impl<T: Real> Numbers<'_, T> {
 }
 
 impl<T: Real> NumbersMut<'_, T> {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Full(numbers) => numbers.len(),
+            Self::Rounded(numbers) => numbers.len(),
+        }
+    }
+
     /// The same, for a while.
     pub fn again(&mut self) -> NumbersMut<'_, T> {
         match self {

@@ -433,6 +433,26 @@ proptest! {
             sum.iter().zip(secant).map(|(sum, value)| sum + (ends[1] - ends[0]) * value).collect()
         });
         close(&along.gradient, &sum, 1e-12)?;
+        for (from, to) in [(&from[1..], &*to), (&*from, &to[1..]), (&[], &[])] {
+            let refused = executor.along(Line { from, to }, &places, &between, &|| false);
+            prop_assert!(matches!(refused, Err(NnError::Shape { .. })), "an end that is no image");
+        }
+    }
+
+    /// Nothing wins against what is no number: then the first tap inside the image is named, which others can follow.
+    #[test]
+    fn a_winner_is_inside_even_where_there_are_no_numbers(case in case()) {
+        let (size, channels) = (case.output().unwrap(), case.channels[0]);
+        let image = vec![f64::NAN; case.image().len()];
+        let mut arguments = vec![u8::MAX; size[0] * size[1] * channels];
+        into_wider((1, size), channels, 0.0, |target| {
+            pool::max_forward_with(&case.window, case.source(&image), target, &mut arguments, Threads(case.threads));
+        });
+        for (place, argument) in arguments.iter().enumerate() {
+            let pixel = place / channels;
+            let inside = case.taps(pixel / size[1], pixel % size[1]);
+            prop_assert!(inside.is_empty() || inside.iter().any(|(tap, _)| *tap == usize::from(*argument)));
+        }
     }
 
     /// Between points that are one a secant is the gradient.

@@ -52,7 +52,7 @@ pub unsafe fn agrees<V: Vector>() -> bool {
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "as above")]
 unsafe fn rounds<V: Vector>() -> bool {
-    // Some lie between two bf16, two exactly in the middle, of which one is rounded down and one up.
+    // Some lie between two bf16, three exactly in the middle, which are rounded down, up and down.
     let middle = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, f32::INFINITY];
     let numbers: [f32; MOST] = std::array::from_fn(|lane| if lane < 4 { middle[lane] } else { SOME[lane] });
     let mut places = [bf16::ZERO; 2 * MOST];

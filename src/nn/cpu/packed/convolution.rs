@@ -41,13 +41,6 @@ impl<E: Engine> Product<E> {
         }
     }
 
-    fn engine(&self) -> E {
-        match self {
-            Self::Direct(direct) => direct.engine,
-            Self::Winograd(winograd) => winograd.engine,
-        }
-    }
-
     fn update(&mut self, matrix: &[f32]) {
         match self {
             Self::Direct(direct) => direct.update(matrix),
@@ -148,18 +141,20 @@ impl<E: Engine> Forward<f32> for Packed<E> {
     }
 
     fn rounds(&self) -> bool {
-        self.product.engine().pairs().is_some()
+        matches!(&self.product, Product::Direct(direct) if direct.pairs.is_some())
     }
 
     fn run_with_moments(
         &self,
         source: Source<f32>,
-        target: NumbersMut<f32>,
+        mut target: NumbersMut<f32>,
         size: [usize; 2],
         parts: &mut Parts<f32>,
         workers: Workers<f32>,
     ) -> bool {
         let images = source.images;
+        let numbers = images * size[0] * size[1] * self.outputs;
+        assert_eq!(target.again().len(), numbers, "products of all images");
         let target = match target {
             NumbersMut::Full(numbers) => To::Full(Shared::new(numbers, self.outputs)),
             NumbersMut::Rounded(numbers) => To::Rounded(Shared::new(numbers, self.outputs)),

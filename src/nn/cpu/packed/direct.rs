@@ -24,9 +24,9 @@ const PIXELS: usize = 96;
 /// The matrix of a convolution, ready to be multiplied.
 #[derive(Debug)]
 pub struct Direct<E> {
-    pub engine: E,
+    engine: E,
     /// Where products are of bf16: then a word of panels and zeros is a pair.
-    pairs: Option<&'static PairLoops>,
+    pub pairs: Option<&'static PairLoops>,
     panels: Panels,
     taps: usize,
     channels: usize,

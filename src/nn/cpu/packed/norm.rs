@@ -248,7 +248,7 @@ unsafe fn sum<V: Vector, N: Number>(incoming: Incoming<f32>, products: &[N], min
 unsafe fn go_back<V: Vector, N: Number>(back: &Back<f32>, products: &[N], gradient: Passing<f32>, to: &mut [f32]) {
     let Passing { data, stride, bits, keep } = gradient;
     let channels = back.factor.len();
-    // Always: these lines of cache hold another layer's gradients, which nobody needs.
+    // Always: these lines of cache hold another layer's gradients, which would be read first; steps are as long for small layers.
     let streams = takes_streams::<V>(to, channels);
     let (factor, slope) = (blocks(&back.factor), blocks(&back.slope));
     let (minus, shift) = (blocks(&back.minus), blocks(&back.shift));

@@ -43,7 +43,7 @@ pub trait Vector: Copy {
             Self::load(numbers.as_ptr())
         }
     }
-    /// Each number as the nearest bf16, of two the even one.
+    /// Each number as the nearest bf16, of two the even one; what is no number may become any.
     unsafe fn round(self, to: *mut bf16) {
         let mut numbers = [0.0; WIDEST];
         // SAFETY: as above.

@@ -26,7 +26,7 @@ const TILES: [usize; 2] = [24, 96];
 /// The kernel of a convolution at the points of a scheme.
 #[derive(Debug)]
 pub struct Winograd<E> {
-    pub engine: E,
+    engine: E,
     scheme: Scheme,
     /// One for each point.
     panels: Vec<Panels>,

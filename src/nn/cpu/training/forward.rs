@@ -92,8 +92,8 @@ impl<T: Real> Trainer<T> {
         if measured && measures {
             clock.time(Some(Work::Norm), || layer.moments.take_in_parts(parts, threads));
         }
-        // What rounds is always measured.
-        if let (false, NumbersMut::Full(products)) = (measured, products) {
+        if !measured {
+            let NumbersMut::Full(products) = products else { unreachable!("what rounds is always measured") };
             for images in groups(count, measures.then_some(one)) {
                 let products = &mut products[images.start * one..images.end * one];
                 let to = Target { data: &mut *products, images: images.len(), stride: channels, size };
