@@ -58,8 +58,8 @@ fn compare(ours: &Golden, theirs: &Golden, limits: [f64; 2], what: &str) {
 }
 
 /// Ours in f64 and in f32 to theirs in f64. In f32 a few ReLUs next to zero fall on its other side, which ones depends on the
-/// last bit of every sum, and so on the processor: for InceptionV3 and seed 2 gradients were seen 4e-6, 7e-3 and 1.1e-2 off, where
-/// few ReLUs decide; theirs in f32 are 0.014 off theirs in f64 (seed 1). That nothing but ReLUs and maxima makes the difference is tested in
+/// last bit of every sum: for InceptionV3 and seed 2 gradients were seen 4e-6 and 7e-3 off, where one ReLU alone decides;
+/// theirs in f32 are 0.014 off theirs in f64 (seed 1). That nothing but ReLUs and maxima makes the difference is tested in
 /// `nn::cpu`. Its logits are as good as ours.
 fn parity(network: Network) {
     for seed in [1, 2] {
@@ -68,7 +68,7 @@ fn parity(network: Network) {
         let exact = Golden { logits, norm: norm[0], gradient };
         compare(&run::<f64>(network, seed), &exact, [1e-6, 1e-6], &format!("{} {seed} f64", network.name()));
         let single = run::<f32>(network, seed);
-        compare(&single, &exact, [1e-5, 1.5e-2], &format!("{} {seed} f32", network.name()));
+        compare(&single, &exact, [1e-5, 1e-2], &format!("{} {seed} f32", network.name()));
         let logits = relative(&single.logits, &stored(network, seed, "float32/logits"));
         assert!(logits <= 1e-4, "{} {seed}: logits in f32 on both sides {logits:e}", network.name());
     }
