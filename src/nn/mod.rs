@@ -126,14 +126,7 @@ pub struct Line<'a, T = f32> {
 }
 
 impl<T: Real> Line<'_, T> {
-    /// The images at some places, one after another.
-    fn points(&self, places: &[f64]) -> Vec<T> {
-        let mut points = Vec::new();
-        self.append(places, &mut points);
-        points
-    }
-
-    /// Appends them.
+    /// Appends the images at some places, one after another.
     fn append(&self, places: &[f64], points: &mut Vec<T>) {
         points.reserve(places.len() * self.from.len());
         for &place in places {
@@ -160,14 +153,6 @@ fn stretches<T>(points: &[T], row: usize, intervals: usize) -> Result<impl Itera
         return Err(NnError::Shape { expected: row, given: points.len() });
     }
     Ok((0..all).step_by(intervals).map(move |first| &points[first * row..(all.min(first + intervals) + 1) * row]))
-}
-
-/// Adds secants between places to their sum, each times how far its ends are apart.
-fn add_up<T: Real>(places: &[f64], secants: &[T], sum: &mut [f64]) {
-    for (ends, secant) in places.windows(2).zip(secants.chunks_exact(sum.len())) {
-        let width = ends[1] - ends[0];
-        sum.iter_mut().zip(secant).for_each(|(sum, value)| *sum += width * value.to_f64());
-    }
 }
 
 /// The cotangents between neighbours, from the logits of points.
@@ -209,20 +194,15 @@ pub trait Executor<T: Real = f32>: Send {
     ///
     /// [`NnError::Interrupted`] soon after `interrupt` has become true.
     fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError>;
-    /// The secants between neighbouring `places` of a line, two or more and rising, summed up. Here all of them and then their sum;
-    /// where images need not be kept or travel, it is done few at a time.
+    /// The secants between neighbouring `places` of a line, two or more and rising, summed up few at a time, so that neither
+    /// points nor secants are kept.
     fn along(
         &mut self,
         line: Line<T>,
         places: &[f64],
         between: &Between,
         interrupt: &Interrupt,
-    ) -> Result<Along, NnError> {
-        let Secants { logits, gradient: secants } = self.secants(&line.points(places), between, interrupt)?;
-        let mut gradient = vec![0.0; line.from.len()];
-        add_up(places, &secants, &mut gradient);
-        Ok(Along { logits, gradient })
-    }
+    ) -> Result<Along, NnError>;
 }
 
 /// A network with weights on a device: makes executors that share the weights.

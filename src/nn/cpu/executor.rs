@@ -119,6 +119,14 @@ impl<T: Real> CpuExecutor<T> {
     }
 }
 
+/// Adds secants between places to their sum, each times how far its ends are apart.
+fn add_up<T: Real>(places: &[f64], secants: &[T], sum: &mut [f64]) {
+    for (ends, secant) in places.windows(2).zip(secants.chunks_exact(sum.len())) {
+        let width = ends[1] - ends[0];
+        sum.iter_mut().zip(secant).for_each(|(sum, value)| *sum += width * value.to_f64());
+    }
+}
+
 /// Images a thread takes at once, until it has taken so many: about as many each time, and no more than [`TOGETHER`].
 fn rounds(images: usize) -> Vec<usize> {
     let rounds = images.div_ceil(TOGETHER);
@@ -210,7 +218,7 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
             line.append(places, &mut points);
             all.gradient.clear();
             self.stretch(&points, &mut all, between, interrupt)?;
-            nn::add_up(places, &all.gradient, &mut gradient);
+            add_up(places, &all.gradient, &mut gradient);
         }
         Ok(Along { logits: all.logits, gradient })
     }
