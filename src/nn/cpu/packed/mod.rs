@@ -46,6 +46,8 @@ use aligned::Aligned;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+#[cfg(test)]
+pub use convolution::FEW;
 use convolution::{Packed, PackedGradient};
 #[cfg(test)]
 use lanes::Lanes;
