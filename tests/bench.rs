@@ -100,12 +100,14 @@ fn arguments_are_explained_and_refused() {
 fn rules_are_compared_from_the_rows_that_are_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let csv = folder.path().join("rules.csv");
-    let mut rows = "file,network,weights,reference_intervals,way,gradients,distance,completeness_error\n".to_owned();
+    let mut rows =
+        "file,network,weights,reference,reference_intervals,way,gradients,distance,completeness_error\n".to_owned();
     // Errors of 1 / gradients, and of half of that.
     for (way, factor) in [("uniform", 1.0), ("secants", 0.5)] {
         for gradients in [24, 96] {
             let distance = factor / f64::from(gradients);
-            writeln!(rows, "a.jpg,resnet50,hash,256,{way},{gradients},{distance},0.01").expect("a string takes all");
+            writeln!(rows, "a.jpg,resnet50,hash,midpoints,256,{way},{gradients},{distance},0.01")
+                .expect("a string takes all");
         }
     }
     std::fs::write(&csv, rows).expect("a file");
@@ -113,6 +115,7 @@ fn rules_are_compared_from_the_rows_that_are_there() {
     let output = diaret(compare);
     assert_eq!(status(&output), 0, "{}", stderr(&output));
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("from the map by the midpoints of 256 intervals"), "{table}");
     assert!(table.contains("| ResNet-50 | uniform midpoints | 1 | 4.17 / 4.17 / 4.17 % |"), "{table}");
     assert!(table.contains("| 50 / 50 / 50 | 200 / 200 / 200 |"), "{table}");
     assert!(table.contains("| 25 / 25 / 25 | 100 / 100 / 100 |"), "{table}");

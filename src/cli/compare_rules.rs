@@ -1,8 +1,9 @@
 //! `diaret compare-rules`: photographs and networks come in; how close to the truth maps of equally many gradients are goes out,
 //! for each way to place the points of a path.
 //!
-//! The truth is a map by the secants of many more intervals. Each photograph's rows are written as soon as they are known, and
-//! those that are there already, of the same weights and reference, are not made again.
+//! The truth is a map by the secants of many more intervals, or, so that no way is its own judge, by midpoints of them. Each
+//! photograph's rows are written as soon as they are known, and those that are there already, of the same weights and reference, are
+//! not made again.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -52,12 +53,26 @@ pub struct Args {
     /// The rows, as CSV; some are added to it.
     #[arg(long, value_name = "FILE.csv")]
     out: PathBuf,
+    /// How the reference is made.
+    #[arg(long, value_enum, default_value_t)]
+    reference: Reference,
     /// Intervals of the reference.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..))]
     reference_intervals: u32,
     /// Where the networks run.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
+}
+
+/// How the map is made that others are held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Reference {
+    /// By the secants of many intervals.
+    #[default]
+    Secants,
+    /// By the gradients at the midpoints of many intervals.
+    Midpoints,
 }
 
 /// A way to place points.
@@ -101,11 +116,19 @@ struct Row {
     file: String,
     network: Network,
     weights: String,
+    reference: Reference,
     reference_intervals: u32,
     way: Way,
     gradients: usize,
     distance: f64,
     completeness_error: f64,
+}
+
+impl Row {
+    /// How the reference was made, and of how many intervals.
+    fn reference(&self) -> (Reference, u32) {
+        (self.reference, self.reference_intervals)
+    }
 }
 
 /// Adds the rows that are missing and prints the table.
@@ -133,7 +156,7 @@ fn measure(args: &Args, known: &mut Vec<Row>) -> anyhow::Result<()> {
         let is_there = |model: &dyn Model| {
             known.iter().any(|row| {
                 (row.file.as_str(), row.weights.as_str()) == (&name, model.weights_hash())
-                    && row.reference_intervals == args.reference_intervals
+                    && row.reference() == (args.reference, args.reference_intervals)
             })
         };
         let missing: Vec<&dyn Model> = models.iter().map(AsRef::as_ref).filter(|model| !is_there(*model)).collect();
@@ -178,8 +201,12 @@ fn map(subject: &mut Subject, way: Way, gradients: usize, density: &[f64]) -> Re
         Way::Learnt => Rule::by_density(density, gradients),
         Way::Secants => return secants(subject, gradients),
     };
+    by_rule(subject, &rule)
+}
+
+fn by_rule(subject: &mut Subject, rule: &Rule) -> Result<Attribution, AttributionError> {
     let (integral, function) = subject.integral();
-    integral.with_rule(function, &rule, &Cancel::default(), &mut |_| ())
+    integral.with_rule(function, rule, &Cancel::default(), &mut |_| ())
 }
 
 fn secants(subject: &mut Subject, intervals: usize) -> Result<Attribution, AttributionError> {
@@ -214,7 +241,11 @@ fn compare(args: &Args, mut subject: Subject, density: &[f64]) -> anyhow::Result
     let model = subject.model;
     let mut line = ProgressLine::new();
     line.show(&format!("{}, {}", subject.photograph.name, model.network().label()));
-    let reference = secants(&mut subject, args.reference_intervals as usize)?;
+    let intervals = args.reference_intervals as usize;
+    let reference = match args.reference {
+        Reference::Secants => secants(&mut subject, intervals)?,
+        Reference::Midpoints => by_rule(&mut subject, &Rule::midpoints(intervals))?,
+    };
     let mut made = Vec::new();
     for way in Way::ALL {
         for gradients in GRADIENTS {
@@ -223,6 +254,7 @@ fn compare(args: &Args, mut subject: Subject, density: &[f64]) -> anyhow::Result
                 file: subject.photograph.name.clone(),
                 network: model.network(),
                 weights: model.weights_hash().to_owned(),
+                reference: args.reference,
                 reference_intervals: args.reference_intervals,
                 way,
                 gradients,
@@ -246,7 +278,7 @@ fn pairs(rows: &[Row], network: Network, way: Way) -> Vec<[&Row; 2]> {
     let of = |gradients| {
         let these =
             rows.iter().filter(move |row| row.network == network && row.way == way && row.gradients == gradients);
-        these.map(|row| ((&row.file, &row.weights), row)).collect::<BTreeMap<_, _>>()
+        these.map(|row| ((&row.file, &row.weights, row.reference()), row)).collect::<BTreeMap<_, _>>()
     };
     let [few, many] = GRADIENTS.map(of);
     few.into_iter().filter_map(|(key, row)| Some([row, *many.get(&key)?])).collect()
@@ -254,6 +286,14 @@ fn pairs(rows: &[Row], network: Network, way: Way) -> Vec<[&Row; 2]> {
 
 fn print(rows: &[Row]) -> anyhow::Result<()> {
     let mut sink = Sink::open(None)?;
+    let references: BTreeSet<_> = rows.iter().map(Row::reference).collect();
+    for (reference, intervals) in references {
+        let made = match reference {
+            Reference::Secants => "the secants",
+            Reference::Midpoints => "the midpoints",
+        };
+        writeln!(sink, "Distances are relative L2 from the map by {made} of {intervals} intervals.\n")?;
+    }
     let [few, many] = GRADIENTS;
     let [near, nearer] = GOALS.map(|goal| 100.0 * goal);
     writeln!(

@@ -19,6 +19,7 @@ use crate::nn::{At, Executor, Line, Network, NnError, SIDE, Secants};
 
 mod every_path;
 pub mod flips;
+mod transforms;
 
 /// Numbers in [-1, 1) that a seed decides.
 pub fn numbers(seed: u64, count: usize) -> Vec<f64> {

@@ -29,6 +29,7 @@ use super::candle::CandleModel;
 use super::cpu::CpuModel;
 use super::graph::Graph;
 use super::plan::Plan;
+use super::real::Real;
 use super::{Device, Model, Network, NnError, Precision, SIDE};
 
 /// What is wrong with weights. Messages name the file, the tensor and what to do.
@@ -191,6 +192,17 @@ pub fn load_in(
     device: &Device,
     precision: Precision,
 ) -> Result<Arc<dyn Model>, WeightsError> {
+    let (plan, hash) = plan(folder, network)?;
+    // Own kernels on the CPU, candle on a card.
+    Ok(match (&device.candle, precision) {
+        (None, _) => Arc::new(CpuModel::new(network, Arc::new(plan), hash, precision)?),
+        (Some(card), Precision::F32) => Arc::new(CandleModel::new(network, &plan, card, hash)?),
+        (Some(_), Precision::Bf16) => return Err(NnError::Precision(precision).into()),
+    })
+}
+
+/// The plan of a network in the folder of the manifest, and the hash of its weights.
+pub(super) fn plan<T: Real>(folder: &Path, network: Network) -> Result<(Plan<T>, String), WeightsError> {
     let manifest = Manifest::read(folder)?;
     let Some(entry) = manifest.networks.get(&network) else {
         return Err(WeightsError::NoWeights { network, manifest: folder.join(MANIFEST) });
@@ -208,12 +220,7 @@ pub fn load_in(
     // The plan asks for each parameter once: none need lie there twice.
     let tensors = RefCell::new(reading.finish()?);
     let plan = Plan::new(&graph, &|name| tensors.borrow_mut().remove(name).map(|tensor| tensor.values))?;
-    // Own kernels on the CPU, candle on a card.
-    Ok(match (&device.candle, precision) {
-        (None, _) => Arc::new(CpuModel::new(network, Arc::new(plan), entry.hash(), precision)?),
-        (Some(card), Precision::F32) => Arc::new(CandleModel::new(network, &plan, card, entry.hash())?),
-        (Some(_), Precision::Bf16) => return Err(NnError::Precision(precision).into()),
-    })
+    Ok((plan, entry.hash()))
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -56,6 +56,8 @@ use narrowed::Narrowed;
 pub use neon::Neon;
 use norm::WholeBlocks;
 use outer::Span;
+#[cfg(test)]
+pub use scheme::{Scheme, left_out};
 use weights::Weights;
 
 use super::instruction_set::InstructionSet;

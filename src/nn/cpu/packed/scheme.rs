@@ -23,7 +23,7 @@ macro_rules! schemes {
 
         impl Scheme {
             /// All that there are.
-            const ALL: &'static [Self] = &[$(Self::$name),*];
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// Height and width of the window.
             pub fn taps(self) -> [usize; 2] {
@@ -118,12 +118,19 @@ impl Scheme {
             let enough = channels.into_iter().all(|channels| channels >= CHANNELS);
             scheme.taps() == taps && scheme.tiles(grid) >= TILES && enough
         };
+        #[cfg(test)]
+        let fits = |scheme: &Self| fits(scheme) && !left_out::has(*scheme);
         Self::ALL.iter().copied().find(fits)
     }
 
     /// Whether it is faster than a direct product in bf16, which has twice the rate.
     pub fn is_faster_than_bf16(self, grid: [usize; 2]) -> bool {
         self.outputs().iter().all(|outputs| *outputs > 1) && self.tiles(grid) >= TILES_BF16
+    }
+
+    /// Whether it is faster for the gradient by the kernel too: for lines of three taps, which save least, it was not.
+    pub fn is_faster_by_kernel(self) -> bool {
+        !matches!(self, Self::Line43 | Self::Column43)
     }
 
     fn tiles(self, grid: [usize; 2]) -> usize {
@@ -254,4 +261,30 @@ fn add_all(sum: &mut [f64; LANES], factors: &[f64; MOST], values: &[[f64; LANES]
 
 fn add(sum: &mut [f64; LANES], factor: f64, values: &[f64; LANES]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+}
+
+/// Transforms that a measurement does without.
+#[cfg(test)]
+pub mod left_out {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use super::Scheme;
+
+    static SCHEMES: Mutex<Vec<Scheme>> = Mutex::new(Vec::new());
+
+    fn lock() -> MutexGuard<'static, Vec<Scheme>> {
+        SCHEMES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn has(scheme: Scheme) -> bool {
+        lock().contains(&scheme)
+    }
+
+    /// What `make` makes has none of them.
+    pub fn without<R>(schemes: &[Scheme], make: impl FnOnce() -> R) -> R {
+        lock().extend(schemes);
+        let made = make();
+        lock().clear();
+        made
+    }
 }

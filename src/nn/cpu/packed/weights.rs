@@ -46,7 +46,7 @@ impl<E: Engine> Weights<E> {
     pub fn new(engine: E, window: Window, channels: [usize; 2], size: [usize; 2]) -> Self {
         // In bf16 none was faster.
         let may = window.stride == 1 && pairs(engine, channels[0]).is_none();
-        let scheme = Scheme::of(window.kernel, size, channels).filter(|_| may);
+        let scheme = Scheme::of(window.kernel, size, channels).filter(|scheme| may && scheme.is_faster_by_kernel());
         Self { engine, window, channels, scheme }
     }
 }
