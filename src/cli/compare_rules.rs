@@ -75,6 +75,15 @@ enum Reference {
     Midpoints,
 }
 
+impl Reference {
+    fn way(self) -> Way {
+        match self {
+            Self::Secants => Way::Secants,
+            Self::Midpoints => Way::Uniform,
+        }
+    }
+}
+
 /// A way to place points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -201,12 +210,8 @@ fn map(subject: &mut Subject, way: Way, gradients: usize, density: &[f64]) -> Re
         Way::Learnt => Rule::by_density(density, gradients),
         Way::Secants => return secants(subject, gradients),
     };
-    by_rule(subject, &rule)
-}
-
-fn by_rule(subject: &mut Subject, rule: &Rule) -> Result<Attribution, AttributionError> {
     let (integral, function) = subject.integral();
-    integral.with_rule(function, rule, &Cancel::default(), &mut |_| ())
+    integral.with_rule(function, &rule, &Cancel::default(), &mut |_| ())
 }
 
 fn secants(subject: &mut Subject, intervals: usize) -> Result<Attribution, AttributionError> {
@@ -242,10 +247,7 @@ fn compare(args: &Args, mut subject: Subject, density: &[f64]) -> anyhow::Result
     let mut line = ProgressLine::new();
     line.show(&format!("{}, {}", subject.photograph.name, model.network().label()));
     let intervals = args.reference_intervals as usize;
-    let reference = match args.reference {
-        Reference::Secants => secants(&mut subject, intervals)?,
-        Reference::Midpoints => by_rule(&mut subject, &Rule::midpoints(intervals))?,
-    };
+    let reference = map(&mut subject, args.reference.way(), intervals, density)?;
     let mut made = Vec::new();
     for way in Way::ALL {
         for gradients in GRADIENTS {

@@ -34,6 +34,11 @@ pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
         .collect()
 }
 
+/// The same in f64.
+pub fn double<T: Real>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|value| value.to_f64()).collect()
+}
+
 /// A window, an image that it fits, channels in and out, threads and a seed.
 #[derive(Clone, Debug)]
 struct Case {

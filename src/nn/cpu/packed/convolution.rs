@@ -147,14 +147,14 @@ impl<E: Engine> Forward<f32> for Packed<E> {
     fn run_with_moments(
         &self,
         source: Source<f32>,
-        mut target: NumbersMut<f32>,
+        target: NumbersMut<f32>,
         size: [usize; 2],
         parts: &mut Parts<f32>,
         workers: Workers<f32>,
     ) -> bool {
         let images = source.images;
         let numbers = images * size[0] * size[1] * self.outputs;
-        assert_eq!(target.again().len(), numbers, "products of all images");
+        assert_eq!(target.len(), numbers, "products of all images");
         let target = match target {
             NumbersMut::Full(numbers) => To::Full(Shared::new(numbers, self.outputs)),
             NumbersMut::Rounded(numbers) => To::Rounded(Shared::new(numbers, self.outputs)),

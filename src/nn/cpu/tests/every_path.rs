@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use half::bf16;
 use proptest::prelude::*;
 
-use super::{Case, cases, into_wider, numbers};
+use super::{Case, cases, double, into_wider, numbers};
 use crate::nn::cpu::InstructionSet;
 use crate::nn::cpu::kernel::{
     Beneath, Bits, BitsMut, Gate, Parts, Relu, Residual, Slopes, SlopesMut, Source, Target, mask_bytes,
@@ -88,9 +88,9 @@ fn forward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, seen: Precisio
         ready.run(source(&input, (kind.images, case.size), inputs), target, residual, relu, workers);
     });
     let (kernel, again) = (convolution::<T>(case, false, seen).kernel, ready.kernel());
-    let [kernel, again]: [Vec<f64>; 2] = [&kernel, &*again].map(|kernel| kernel.iter().map(|v| v.to_f64()).collect());
+    let [kernel, again] = [&kernel, &*again].map(double);
     close(&again, &kernel, "the kernel can be had again").unwrap();
-    (result.into_iter().map(Real::to_f64).collect(), kept)
+    (double(&result), kept)
 }
 
 /// The gradient without gaps.
@@ -106,7 +106,7 @@ fn backward<T: Real>(set: InstructionSet, case: &Case, kind: Kind, accumulate: b
         let gate = gate(case, kind, &kept);
         ready.run(source(&gradient, (images, size), outputs), target, accumulate, gate, workers);
     });
-    result.into_iter().map(Real::to_f64).collect()
+    double(&result)
 }
 
 /// Forward and back with sums on the way, where the path takes them: what is written is what [`forward`] and [`backward`] say, and
@@ -174,10 +174,6 @@ fn sums_are_right(
     }
     close(&double(&values), &backward::<f32>(set, case, kind, accumulate, seen), "gradient with sums")?;
     products_are_right(&values, &full[..count], &minus, &parts)
-}
-
-fn double(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|value| f64::from(*value)).collect()
 }
 
 /// Each is the truth, or what its last digit makes of it.
@@ -264,7 +260,7 @@ fn weights<T: Real>(set: InstructionSet, case: &Case, images: usize, seen: Preci
         bias,
         (Threads(case.threads), &Spares::default()),
     );
-    sums.map(|sums| sums.into_iter().map(Real::to_f64).collect())
+    sums.map(|sums| double(&sums))
 }
 
 fn close(ours: &[f64], truth: &[f64], what: &str) -> Result<(), String> {

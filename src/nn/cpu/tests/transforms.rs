@@ -7,16 +7,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::flips::relative;
-use super::numbers;
+use super::{double, numbers};
 use crate::nn::cpu::kernel::{Buffers, Relu, Residual, Source, Target};
 use crate::nn::cpu::packed::{Scheme, left_out};
-use crate::nn::cpu::parallel::{Spares, Threads};
+use crate::nn::cpu::parallel::{Spares, Threads, at_least};
 use crate::nn::cpu::turned::Turned;
 use crate::nn::cpu::{CpuExecutor, InstructionSet};
 use crate::nn::graph::{Graph, Op, Variant, Window};
 use crate::nn::plan::{Convolution, Plan};
 use crate::nn::real::Real;
-use crate::nn::{At, Executor, Network, SIDE, weights};
+use crate::nn::{At, Executor, Line, Network, SIDE, weights};
 
 /// Images at once: a batch of training.
 const IMAGES: usize = 16;
@@ -89,8 +89,8 @@ impl<T: Real> Given<T> {
     }
 }
 
-/// A pass on all images, ready to be run; it gives its numbers.
-type Ready<'a, T> = Box<dyn FnMut() -> Vec<T> + 'a>;
+/// A pass on all images, ready to be run into memory that it makes once: so that nothing else is timed.
+type Ready<'a, T> = Box<dyn FnMut(&mut Vec<T>) + 'a>;
 
 fn ready<'a, T: Real>(set: InstructionSet, shape: Shape, pass: Pass, given: &'a Given<T>) -> Ready<'a, T> {
     let Shape { window, size, grid, channels: channels @ [inputs, outputs], .. } = shape;
@@ -103,43 +103,46 @@ fn ready<'a, T: Real>(set: InstructionSet, shape: Shape, pass: Pass, given: &'a 
             let bias = vec![T::ZERO; outputs];
             let ready =
                 set.forward(Convolution { window, kernel: kernel.clone(), bias, residual: None, relu: false }, grid);
-            let mut data = vec![T::ZERO; IMAGES * grid[0] * grid[1] * outputs];
-            Box::new(move || {
-                let target = Target { data: &mut data, images: IMAGES, stride: outputs, size: grid };
+            let length = IMAGES * grid[0] * grid[1] * outputs;
+            Box::new(move |to| {
+                let target = Target { data: at_least(to, length), images: IMAGES, stride: outputs, size: grid };
                 let workers = (threads, &spares);
                 ready.run(source(input, size, inputs), target, Residual::None, Relu::Apply, workers);
-                data.clone()
             })
         }
         Pass::ByInput => {
             let ready = set.backward(Turned::new(window, kernel, outputs), size);
-            let mut data = vec![T::ZERO; input.len()];
-            Box::new(move || {
-                let target = Target { data: &mut data, images: IMAGES, stride: inputs, size };
+            Box::new(move |to| {
+                let target = Target { data: at_least(to, input.len()), images: IMAGES, stride: inputs, size };
                 ready.run(source(gradient, grid, outputs), target, false, None, (threads, &spares));
-                data.clone()
             })
         }
         Pass::ByKernel => {
             let ready = set.weights::<T>(window, channels, grid);
-            let (mut data, mut bias) = (vec![T::ZERO; kernel.len()], vec![T::ZERO; outputs]);
-            Box::new(move || {
+            let mut bias = vec![T::ZERO; outputs];
+            Box::new(move |to| {
                 let (input, gradient) = (source(input, size, inputs), source(gradient, grid, outputs));
-                ready.run(input, gradient, &mut data, &mut bias, (threads, &spares));
-                data.clone()
+                ready.run(input, gradient, at_least(to, kernel.len()), &mut bias, (threads, &spares));
             })
         }
     }
 }
 
+/// What a way gives.
+fn once<T>(way: &mut Ready<T>) -> Vec<T> {
+    let mut result = Vec::new();
+    way(&mut result);
+    result
+}
+
 /// The middle time of each way in milliseconds, and what it gives.
 fn in_turn<T>(ways: &mut [Ready<T>]) -> Vec<(f64, Vec<T>)> {
-    let results: Vec<Vec<T>> = ways.iter_mut().map(|way| way()).collect();
+    let mut results: Vec<Vec<T>> = ways.iter_mut().map(once).collect();
     let mut times = vec![Vec::new(); ways.len()];
     for _ in 0..RUNS {
-        for (way, times) in ways.iter_mut().zip(&mut times) {
+        for ((way, result), times) in ways.iter_mut().zip(&mut results).zip(&mut times) {
             let start = Instant::now();
-            way();
+            way(result);
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
@@ -148,10 +151,6 @@ fn in_turn<T>(ways: &mut [Ready<T>]) -> Vec<(f64, Vec<T>)> {
         times[RUNS / 2]
     };
     times.into_iter().map(middle).zip(results).collect()
-}
-
-fn double<T: Real>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|value| value.to_f64()).collect()
 }
 
 fn machine(set: InstructionSet) -> String {
@@ -171,7 +170,7 @@ fn print_convolutions(set: InstructionSet) {
         for pass in [Pass::Forward, Pass::ByInput, Pass::ByKernel] {
             let direct = left_out::without(Scheme::ALL, || ready(set, shape, pass, &single));
             let both = in_turn(&mut [direct, ready(set, shape, pass, &single)]);
-            let truth = ready(InstructionSet::Portable, shape, pass, &exact)();
+            let truth = once(&mut ready(InstructionSet::Portable, shape, pass, &exact));
             let [direct, ours] = [0, 1].map(|way| (both[way].0, relative(&double(&both[way].1), &truth)));
             let ([height, width], [inputs, outputs]) = (shape.grid, shape.channels);
             println!(
@@ -188,12 +187,11 @@ fn print_convolutions(set: InstructionSet) {
 }
 
 /// Points of a path from black to a photograph.
-fn path<T: Real>(photograph: &[f32]) -> Vec<T> {
-    let places = (0..POINTS).map(|point| (point as f64 + 0.5) / POINTS as f64);
-    // What f32 sees is what f64 sees.
-    let point =
-        |place: f64| photograph.iter().map(move |value| T::from_f64(f64::from((place * f64::from(*value)) as f32)));
-    places.flat_map(point).collect()
+fn path(photograph: &[f32]) -> Vec<f32> {
+    let places: Vec<f64> = (0..POINTS).map(|point| (point as f64 + 0.5) / POINTS as f64).collect();
+    let (black, mut points) = (vec![0.0; photograph.len()], Vec::new());
+    Line { from: &black, to: photograph }.append(&places, &mut points);
+    points
 }
 
 /// The map along a path, in f64.
@@ -250,18 +248,20 @@ fn print_maps(set: InstructionSet) {
         let mut ways = WITHOUT.map(|(_, schemes)| make(schemes));
         let mut errors = vec![Vec::new(); ways.len()];
         for photograph in &photographs {
-            let (double, single) = (path::<f64>(photograph), path::<f32>(photograph));
-            let first = exact.logits(&photograph.iter().map(|value| f64::from(*value)).collect::<Vec<_>>()).unwrap();
+            let points = path(photograph);
+            let first = exact.logits(&double(photograph)).unwrap();
             let class = (0..first.len()).max_by(|a, b| first[*a].total_cmp(&first[*b])).unwrap();
-            let truth = map(&mut exact, &double, photograph, class);
+            let truth = map(&mut exact, &double(&points), photograph, class);
             for (way, errors) in ways.iter_mut().zip(&mut errors) {
-                errors.push(relative(&map(way, &single, photograph, class), &truth));
+                errors.push(relative(&map(way, &points, photograph, class), &truth));
             }
         }
-        let points = path::<f32>(&photographs[0]);
+        let points = path(&photographs[0]);
         let points = &points[..IMAGES * photographs[0].len()];
-        let mut runs: Vec<Ready<f64>> =
-            ways.iter_mut().map(|way| Box::new(|| map(way, points, &photographs[0], 0)) as Ready<f64>).collect();
+        let mut runs: Vec<Ready<f64>> = ways
+            .iter_mut()
+            .map(|way| Box::new(|to: &mut Vec<f64>| *to = map(way, points, &photographs[0], 0)) as Ready<f64>)
+            .collect();
         let times = in_turn(&mut runs);
         for (((name, _), errors), (time, _)) in WITHOUT.iter().zip(&mut errors).zip(times) {
             errors.sort_by(f64::total_cmp);
