@@ -1,12 +1,13 @@
-//! With the feature `cuda`: compiles `src/nn/candle/cuda/kernels.cu` to PTX, with the compiler that candle's kernels need as well.
+//! With the feature `cuda`: compiles the kernels of `src/nn/candle/cuda` to PTX, with the compiler that candle's kernels need as well.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Turing, the oldest that CUDA 13 knows; such PTX runs on every later card.
-const ARCHITECTURE: &str = "-arch=compute_75";
 const FOLDER: &str = "src/nn/candle/cuda";
+/// Files and the cards that they are for: PTX runs on every later one. Turing is the oldest that CUDA 13 knows; Ampere's tensor cores
+/// are the first that take TF32.
+const KERNELS: [(&str, &str); 2] = [("kernels", "compute_75"), ("tensor", "compute_80")];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -16,11 +17,15 @@ fn main() {
         return;
     }
     let compiler = env::var_os("CUDA_HOME").map_or_else(|| "nvcc".into(), |home| PathBuf::from(home).join("bin/nvcc"));
-    let to = PathBuf::from(env::var_os("OUT_DIR").expect("cargo says where to")).join("kernels.ptx");
-    let run = Command::new(&compiler)
-        .args(["-ptx", "-O3", ARCHITECTURE, "-o"])
-        .arg(to)
-        .arg(format!("{FOLDER}/kernels.cu"))
+    let to = PathBuf::from(env::var_os("OUT_DIR").expect("cargo says where to"));
+    KERNELS.iter().for_each(|kernels| compile(&compiler, &to, *kernels));
+}
+
+fn compile(compiler: &Path, to: &Path, (name, architecture): (&str, &str)) {
+    let run = Command::new(compiler)
+        .args(["-ptx", "-O3", &format!("-arch={architecture}"), "-o"])
+        .arg(to.join(format!("{name}.ptx")))
+        .arg(format!("{FOLDER}/{name}.cu"))
         .status();
     match run {
         Ok(status) if status.success() => {}

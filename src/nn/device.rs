@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
-use super::candle::check_kernels;
+use super::candle::open_cuda;
 #[cfg(any(feature = "cuda", feature = "metal"))]
 use super::candle::words;
 use super::{NnError, cpu};
@@ -71,14 +71,11 @@ impl Device {
 
     #[cfg(feature = "cuda")]
     fn cuda() -> Result<Self, String> {
-        // A stream of its own, which all threads share. With `new_cuda` each thread gets one, and nothing orders them: a worker
-        // could read weights that another thread still copies, and two products at once would share one cuBLAS workspace.
-        let kernels = |device| check_kernels(&device).map(|()| device);
-        let device = candle_core::Device::new_cuda_with_stream(0).and_then(tried).and_then(kernels).map_err(|error| {
+        let (device, products) = open_cuda().and_then(|(device, products)| Ok((tried(device)?, products))).map_err(|error| {
             let why = words(&error);
             format!("no CUDA device ({why}); it takes an NVIDIA card and driver, cuBLAS and cuRAND (packaging/cuda says which)")
         })?;
-        Ok(Self { label: "CUDA \u{b7} f32".to_owned(), fallback: None, candle: Some(device) })
+        Ok(Self { label: format!("CUDA \u{b7} {products}"), fallback: None, candle: Some(device) })
     }
 
     #[cfg(not(feature = "cuda"))]

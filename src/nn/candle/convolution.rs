@@ -10,6 +10,7 @@ use candle_core::{Device, Result, Tensor, WithDType};
 use super::cuda::Card;
 pub(super) use super::cuda::convolution::{Finish, Shape};
 use super::cuda::convolution::{Outer, Product};
+use super::share;
 use super::slide::{AXES, every, spread, surround, uniform};
 use crate::nn::graph::{Padding, Window};
 use crate::nn::real::Real;
@@ -53,8 +54,8 @@ impl Convolution {
         let Shape { window: Window { kernel: [height, width], .. }, channels: [inputs, outputs], .. } = self.shape;
         let taps = values.reshape((height * width, inputs, outputs))?;
         let turned = if height * width == 1 { taps.clone() } else { taps.flip(&[0])? };
-        let [forward, back] = if self.own.is_some() {
-            [taps.flatten(0, 1)?, turned.transpose(1, 2)?.contiguous()?.flatten(0, 1)?]
+        let [forward, back] = if let Some(own) = &self.own {
+            [own.forward.weights(&taps)?, own.back.weights(&turned.transpose(1, 2)?)?]
         } else {
             let window = (height, width, inputs, outputs);
             [taps.reshape(window)?.permute((3, 2, 0, 1))?, turned.reshape(window)?.permute((2, 3, 0, 1))?]
@@ -77,12 +78,27 @@ impl Convolution {
         if finish.relu { y.relu() } else { Ok(y) }
     }
 
-    /// The gradient by the input from that by the output.
-    pub(super) fn backward<T: Real + WithDType>(&self, gradient: &Tensor, kernel: &Kernel) -> Result<Tensor> {
-        match &self.own {
-            Some(Own { card, back, .. }) => back.of(gradient, &kernel.back, Finish::default(), *card),
-            None => self.compose_backward::<T>(gradient, &kernel.back),
+    /// The gradient by the input from that by the output, added to `others` that have come to the input already, times the
+    /// slope's `shares` behind which the input stands.
+    pub(super) fn backward<T: Real + WithDType>(
+        &self,
+        gradient: &Tensor,
+        kernel: &Kernel,
+        others: Option<&Tensor>,
+        shares: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        if let Some(Own { card, back, .. }) = &self.own {
+            let finish = Finish { residual: others, shares, ..Finish::default() };
+            return back.of(gradient, &kernel.back, finish, *card);
         }
+        let mut gradient = self.compose_backward::<T>(gradient, &kernel.back)?;
+        if let Some(others) = others {
+            gradient = (others + gradient)?;
+        }
+        if let Some(shares) = shares {
+            gradient = share::times::<T>(&gradient, shares, None)?;
+        }
+        Ok(gradient)
     }
 
     /// The gradient by the kernel, `[height, width, inputs, outputs]`, from what it saw and the gradient by the output.

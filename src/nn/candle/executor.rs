@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor, WithDType};
 use super::convolution::Finish;
 use super::cuda::Card;
 use super::layer::{Rows, Winners};
-use super::program::{Frozen, Program, Step, Work};
+use super::program::{Frozen, Program, STEM, Step, Work};
 use super::share;
 use crate::nn::real::Real;
 use crate::nn::steps::StepId;
@@ -89,6 +89,15 @@ impl Pass {
     }
 }
 
+/// Where a forward pass begins.
+#[derive(Clone, Copy)]
+enum Start<'a> {
+    /// With `[rows, 3, side, side]`.
+    Image(&'a Tensor),
+    /// With what the stem's ReLU sees.
+    Stem(&'a Tensor),
+}
+
 /// One forward pass.
 struct Forward {
     /// `[rows, classes]`.
@@ -133,14 +142,21 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         upload(images, self.program.side, &self.program.device)
     }
 
-    /// `image` is `[rows, channels, side, side]`.
-    fn forward(&self, image: &Tensor, pass: Pass, interrupt: &Interrupt) -> Result<Forward, Failure> {
-        let Program { steps, last_reader, features, .. } = &*self.program;
+    fn forward(&self, start: Start, pass: Pass, interrupt: &Interrupt) -> Result<Forward, Failure> {
+        let Program { steps, last_reader, features, card, .. } = &*self.program;
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
-        let mut forward = Forward { logits: image.clone(), kept: Vec::with_capacity(steps.len()), features: None };
+        let (Start::Image(given) | Start::Stem(given)) = start;
+        let mut forward = Forward { logits: given.clone(), kept: Vec::with_capacity(steps.len()), features: None };
         for (id, step) in steps.iter().enumerate() {
             go_on(interrupt)?;
-            let (value, kept) = run::<T>(step, image, &values, pass.keeps(id), self.program.card)?;
+            let (value, kept) = match start {
+                Start::Stem(_) if id < STEM => {
+                    forward.kept.push(None);
+                    continue;
+                }
+                Start::Stem(seen) if id == STEM => rectified(seen, *card)?,
+                _ => run::<T>(step, given, &values, pass.keeps(id), *card)?,
+            };
             forward.kept.push(kept);
             if pass == Pass::Images(Some(*features)) && id == *features {
                 forward.features = Some(value.clone());
@@ -159,7 +175,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
     fn backward(
         &self,
         derivative: &Tensor,
-        kept: Vec<Option<Kept>>,
+        mut kept: Vec<Option<Kept>>,
         to: StepId,
         interrupt: &Interrupt,
     ) -> Result<Tensor, Failure> {
@@ -168,12 +184,10 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let last = steps.len() - 1;
         gradients[last] = Some(derivative.unsqueeze(2)?.unsqueeze(3)?);
         // What is kept is let go as soon as the way back has passed it.
-        for (id, kept) in kept.into_iter().enumerate().skip(to + 1).rev() {
+        for id in (to + 1..steps.len()).rev() {
             go_on(interrupt)?;
             if let Some(gradient) = gradients[id].take() {
-                for (input, part) in self.back(id, gradient, kept)? {
-                    add(&mut gradients[input], part)?;
-                }
+                self.back(id, gradient, &mut kept, &mut gradients)?;
             }
         }
         let missing = || candle_core::Error::Msg(format!("no way leads back from the logits to step {to}"));
@@ -184,38 +198,55 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         })
     }
 
-    /// What one step sends back to each of its inputs.
-    fn back(&self, id: StepId, gradient: Tensor, kept: Option<Kept>) -> candle_core::Result<Vec<(StepId, Tensor)>> {
-        let Program { steps, card, .. } = &*self.program;
-        let step = &steps[id];
+    /// Adds what one step sends back to each of its inputs.
+    fn back(
+        &self,
+        id: StepId,
+        gradient: Tensor,
+        kept: &mut [Option<Kept>],
+        gradients: &mut [Option<Tensor>],
+    ) -> candle_core::Result<()> {
+        let Program { steps, card, first_reader, .. } = &*self.program;
+        let (step, own) = (&steps[id], kept[id].take());
         match &step.work {
-            Work::Preprocess(_) => Ok(Vec::new()),
+            Work::Preprocess(_) => {}
             Work::Convolution(Frozen { convolution, kernel, residual, .. }) => {
-                let gradient = match kept {
+                let gradient = match own {
                     Some(Kept::Value(value)) => share::through(&gradient, &value, *card)?,
                     Some(Kept::Slope(slope)) => share::times::<T>(&gradient, &slope, *card)?,
                     _ => gradient,
                 };
-                let to_input = convolution.backward::<T>(&gradient, kernel)?;
-                Ok(residual
-                    .map(|residual| (residual, gradient))
-                    .into_iter()
-                    .chain([(step.inputs[0], to_input)])
-                    .collect())
+                let input = step.inputs[0];
+                // Nothing more comes to the input, so that its slope can be taken at once.
+                let is_last = first_reader[input] == id && *residual != Some(input);
+                let shares = match &kept[input] {
+                    Some(Kept::Slope(shares)) if is_last => Some(shares),
+                    _ => None,
+                };
+                let others = gradients[input].take();
+                gradients[input] = Some(convolution.backward::<T>(&gradient, kernel, others.as_ref(), shares)?);
+                if shares.is_some() {
+                    kept[input] = None;
+                }
+                if let Some(residual) = residual {
+                    add(&mut gradients[*residual], gradient)?;
+                }
             }
             Work::Layer(layer) => {
                 let shapes: Vec<_> = step.inputs.iter().map(|&input| steps[input].shape).collect();
-                let winners = if let Some(Kept::Winners(winners)) = &kept { Some(winners) } else { None };
-                let parts = layer.backward::<T>(&gradient, winners, &shapes)?;
-                Ok(step.inputs.iter().copied().zip(parts).collect())
+                let winners = if let Some(Kept::Winners(winners)) = &own { Some(winners) } else { None };
+                for (&input, part) in step.inputs.iter().zip(layer.backward::<T>(&gradient, winners, &shapes)?) {
+                    add(&mut gradients[input], part)?;
+                }
             }
         }
+        Ok(())
     }
 
     fn value_and_gradient_of(&self, images: &[T], to: StepId, cotangent: &Cotangent) -> Result<Gradients<T>, Failure> {
         let Program { classes, device, steps, .. } = &*self.program;
         let Forward { logits, kept, features } =
-            self.forward(&self.upload(images)?, Pass::Images(Some(to)), &|| false)?;
+            self.forward(Start::Image(&self.upload(images)?), Pass::Images(Some(to)), &|| false)?;
         let logits = to_host::<T>(&logits)?;
         let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) = logits.chunks_exact(*classes).map(cotangent).unzip();
         let derivatives: Vec<T> = derivatives.into_iter().flatten().map(<T as Real>::from_f64).collect();
@@ -225,21 +256,31 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         Ok(Gradients { logits, values, gradient, activation, shape: steps[to].shape })
     }
 
-    /// The logits of points, and the gradients between neighbours, which stay on the device.
+    /// The logits of points, and the gradients between neighbours, which stay on the device: by the image or, of points that begin
+    /// behind it, by what the stem has seen.
     fn secants_of(
         &self,
-        points: &Tensor,
+        points: Start,
         between: &Between,
         interrupt: &Interrupt,
     ) -> Result<(Vec<f64>, Tensor), Failure> {
-        let Program { classes, device, .. } = &*self.program;
-        let Forward { logits, kept, .. } = self.forward(points, Pass::Points, interrupt)?;
+        let Program { classes, device, card, .. } = &*self.program;
+        let Forward { logits, mut kept, .. } = self.forward(points, Pass::Points, interrupt)?;
         // This waits until all of forward has run; then the first step of backward asks again, before anything else is queued.
         let logits = to_host::<T>(&logits)?;
         let cotangents = nn::cotangents(&logits, *classes, between);
         let derivatives: Vec<T> = cotangents.into_iter().map(<T as Real>::from_f64).collect();
         let derivative = Tensor::from_vec(derivatives, (logits.len() / classes - 1, *classes), device)?;
-        Ok((logits, self.backward(&derivative, kept, 0, interrupt)?))
+        let gradient = match (points, kept[STEM].take()) {
+            (Start::Stem(_), Some(Kept::Slope(slope))) => {
+                share::times::<T>(&self.backward(&derivative, kept, STEM, interrupt)?, &slope, *card)?
+            }
+            (_, stem) => {
+                kept[STEM] = stem;
+                self.backward(&derivative, kept, 0, interrupt)?
+            }
+        };
+        Ok((logits, gradient))
     }
 
     /// The points at some places of a line from one row of `ends` to the other.
@@ -256,6 +297,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         Tensor::from_vec(numbers, (rows, 1, 1, 1), &self.program.device)
     }
 
+    /// The line's ends and points, and the sum over all intervals, are taken behind the stem: up to there everything is linear.
     fn along_of(
         &self,
         ends: &Tensor,
@@ -263,17 +305,24 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         between: &Between,
         interrupt: &Interrupt,
     ) -> Result<Along, Failure> {
+        let stem = self.program.stem();
+        let ends = stem.map_or_else(|| Ok(ends.clone()), |stem| stem.see::<T>(ends))?;
         let (mut all, mut sum) = (Vec::new(), None);
         for first in (0..places.len() - 1).step_by(self.rows) {
             let places = &places[first..places.len().min(first + self.rows + 1)];
-            let (logits, gradient) = self.secants_of(&self.points(ends, places)?, between, interrupt)?;
+            let points = self.points(&ends, places)?;
+            let start = if stem.is_some() { Start::Stem(&points) } else { Start::Image(&points) };
+            let (logits, gradient) = self.secants_of(start, between, interrupt)?;
             let widths: Vec<f64> = places.windows(2).map(|ends| ends[1] - ends[0]).collect();
-            add(&mut sum, gradient.broadcast_mul(&self.along_rows(&widths)?)?.sum_keepdim(0)?)?;
+            let one = (1, gradient.dim(1)?, gradient.dim(2)?, gradient.dim(3)?);
+            let widths = self.along_rows(&widths)?.reshape((1, ()))?;
+            add(&mut sum, widths.matmul(&gradient.contiguous()?.flatten_from(1)?)?.reshape(one)?)?;
             // A stretch begins with the last point of the one before.
             all.truncate(all.len().saturating_sub(self.program.classes));
             all.extend(logits);
         }
         let sum = sum.ok_or_else(|| candle_core::Error::Msg("a line without an interval".to_owned()))?;
+        let sum = stem.map_or_else(|| Ok(sum.clone()), |stem| stem.back::<T>(&sum))?;
         let gradient = channels_last::<T>(&sum)?.into_iter().map(<T as Real>::to_f64).collect();
         Ok(Along { logits: all, gradient })
     }
@@ -302,17 +351,16 @@ fn run<T: Real + WithDType>(
         Work::Preprocess(preprocess) => (preprocess.forward(image)?, None),
         Work::Convolution(Frozen { convolution, kernel, bias, residual, relu }) => {
             let (input, residual) = (value(step.inputs[0])?, residual.map(value).transpose()?);
-            let run = |relu| convolution.forward::<T>(input, kernel, Finish { bias: Some(bias), residual, relu });
+            let run = |relu| {
+                convolution.forward::<T>(input, kernel, Finish { bias: Some(bias), residual, relu, shares: None })
+            };
             match keep.filter(|_| *relu) {
                 None => (run(*relu)?, None),
                 Some(Rows::Images) => {
                     let y = run(true)?;
                     (y.clone(), Some(Kept::Value(y)))
                 }
-                Some(Rows::Points) => {
-                    let y = run(false)?;
-                    (y.relu()?, Some(Kept::Slope(share::of_relu(&y, card)?)))
-                }
+                Some(Rows::Points) => rectified(&run(false)?, card)?,
             }
         }
         Work::Layer(layer) => {
@@ -321,6 +369,12 @@ fn run<T: Real + WithDType>(
             (y, winners.map(Kept::Winners))
         }
     })
+}
+
+/// What a ReLU gives of what it has seen at points of a path, and its slopes between them.
+fn rectified(seen: &Tensor, card: Option<&'static dyn Card>) -> candle_core::Result<(Tensor, Option<Kept>)> {
+    let (value, slope) = share::rectify(seen, card)?;
+    Ok((value, Some(Kept::Slope(slope))))
 }
 
 /// `[rows, 3, side, side]` on the device, from channels last.
@@ -368,7 +422,9 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
         self.within_memory(self.count(images)?, |this| {
             let mut all = Vec::new();
             for batch in images.chunks(this.row() * this.rows) {
-                all.extend(to_host::<T>(&this.forward(&this.upload(batch)?, Pass::Images(None), &|| false)?.logits)?);
+                all.extend(to_host::<T>(
+                    &this.forward(Start::Image(&this.upload(batch)?), Pass::Images(None), &|| false)?.logits,
+                )?);
             }
             Ok(all)
         })
@@ -399,7 +455,8 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
         self.within_memory(intervals, |this| {
             let mut all = Secants::default();
             for stretch in nn::stretches(points, this.row(), this.rows)? {
-                let (logits, gradient) = this.secants_of(&this.upload(stretch)?, between, interrupt)?;
+                let points = this.upload(stretch)?;
+                let (logits, gradient) = this.secants_of(Start::Image(&points), between, interrupt)?;
                 all.append(Secants { logits, gradient: channels_last(&gradient)? }, this.program.classes);
             }
             Ok(all)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::CandleExecutor;
 use super::convolution::{Convolution, Finish, Shape};
@@ -26,7 +26,11 @@ struct Place(Device, &'static dyn Card);
 
 impl Place {
     fn emulated() -> Self {
-        Self(Device::Cpu, &Emulated)
+        Self(Device::Cpu, &Emulated::Plain)
+    }
+
+    fn emulated_tensor_cores() -> Self {
+        Self(Device::Cpu, &Emulated::Split)
     }
 
     /// Runs `work` here with kernels, and on the processor without them.
@@ -93,16 +97,18 @@ fn convolutions_forward_and_back(place: &Place) {
             let kernel = convolution.kernel(&tensor(taps, 1, device)).unwrap();
             let x = tensor([rows, inputs, size[0], size[1]], 3, device);
             let (bias, residual) = (tensor([outputs, 1, 1, 1], 2, device).flatten_all().unwrap(), tensor(y, 4, device));
-            let all = Finish { bias: Some(&bias), residual: Some(&residual), relu: true };
+            let all = Finish { bias: Some(&bias), residual: Some(&residual), relu: true, shares: None };
             let gradient = tensor(y, 5, device);
+            let shares = ((&x + 1.0).unwrap() * 127.5).unwrap().to_dtype(DType::U8).unwrap();
             [
                 convolution.forward::<f32>(&x, &kernel, Finish::default()).unwrap(),
                 convolution.forward::<f32>(&x, &kernel, all).unwrap(),
-                convolution.backward::<f32>(&gradient, &kernel).unwrap(),
+                convolution.backward::<f32>(&gradient, &kernel, None, None).unwrap(),
+                convolution.backward::<f32>(&gradient, &kernel, Some(&x), Some(&shares)).unwrap(),
                 convolution.by_kernel::<f32>(&x, &gradient).unwrap(),
             ]
         });
-        let ways = ["forward", "with all", "back", "by kernel"];
+        let ways = ["forward", "with all", "back", "back to others, through a slope", "by kernel"];
         for (what, (own, composed)) in ways.into_iter().zip(own.iter().zip(&composed)) {
             let off = distance(own, composed);
             assert!(off < 1e-6, "{window:?} of {size:?}, {what}: {off:e}");
@@ -164,13 +170,16 @@ fn pools_forward_back_and_between(place: &Place) {
 fn slopes_and_gates(place: &Place) {
     let [own, composed] = place.both(|device, card| {
         let seen = tensor([3, 5, 7, 9], 10, device);
-        let slope = share::of_relu(&seen, card).unwrap();
-        let times = share::times::<f32>(&tensor([2, 5, 7, 9], 11, device), &slope, card).unwrap();
+        let (value, slope) = share::rectify(&seen, card).unwrap();
+        // Part of a concatenation, too.
+        let gradient = tensor([2, 8, 7, 9], 11, device).narrow(1, 2, 5).unwrap();
+        let times = share::times::<f32>(&gradient, &slope, card).unwrap();
         let through = share::through(&tensor([3, 5, 7, 9], 12, device), &seen, card).unwrap();
-        (bytes(&slope), times, through)
+        (bytes(&slope), [value, times], through)
     });
     assert_eq!(own.0, composed.0);
-    assert!(distance(&own.1, &composed.1) < 1e-6 && distance(&own.2, &composed.2) < 1e-9);
+    let [value, times] = [0, 1].map(|at| distance(&own.1[at], &composed.1[at]));
+    assert!(value < 1e-9 && times < 1e-6 && distance(&own.2, &composed.2) < 1e-9);
 }
 
 /// All of a network: what one kernel writes is what the next one reads.
@@ -222,6 +231,12 @@ fn emulated_convolutions() {
 }
 
 #[test]
+fn emulated_convolutions_by_tensor_cores() {
+    convolutions_forward_and_back(&Place::emulated_tensor_cores());
+    an_image_alone_and_among_others(&Place::emulated_tensor_cores());
+}
+
+#[test]
 fn emulated_pools() {
     pools_forward_back_and_between(&Place::emulated());
 }
@@ -245,8 +260,8 @@ fn an_emulated_network() {
 #[test]
 #[ignore = "it needs an NVIDIA card: packaging/cuda/check --build runs it where there is one"]
 fn on_a_card() {
-    let device = Device::new_cuda_with_stream(0).unwrap();
-    let card = super::cuda::card(&device, candle_core::DType::F32).unwrap();
+    let (device, _) = super::open_cuda().unwrap();
+    let card = super::cuda::card(&device, DType::F32).unwrap();
     let place = Place(device, card);
     convolutions_forward_and_back(&place);
     an_image_alone_and_among_others(&place);
@@ -254,6 +269,6 @@ fn on_a_card() {
     slopes_and_gates(&place);
     a_whole_network(&place);
     training_steps(&place);
-    let terabyte = candle_core::Tensor::zeros(1 << 38, candle_core::DType::F32, &place.0);
+    let terabyte = candle_core::Tensor::zeros(1 << 38, DType::F32, &place.0);
     assert!(super::is_out_of_memory(&terabyte.unwrap_err()), "another word for it");
 }

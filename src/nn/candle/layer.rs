@@ -82,7 +82,7 @@ impl Layer {
                 let mut from = 0;
                 let mut parts = Vec::with_capacity(shapes.len());
                 for [_, _, channels] in shapes {
-                    parts.push(gradient.narrow(1, from, *channels)?.contiguous()?);
+                    parts.push(gradient.narrow(1, from, *channels)?);
                     from += channels;
                 }
                 parts

@@ -97,10 +97,13 @@ fn failed(error: candle_core::Error) -> NnError {
     NnError::Device(words(&error))
 }
 
-/// Whether kernels of our own run on a CUDA device.
+/// The first CUDA card, if kernels of our own run on it, and what products are made of there.
 #[cfg(feature = "cuda")]
-pub(super) fn check_kernels(device: &Device) -> candle_core::Result<()> {
-    cuda::device::check(device)
+pub(super) fn open_cuda() -> candle_core::Result<(Device, &'static str)> {
+    let device = cuda::device::open()?;
+    cuda::device::check(&device)?;
+    let products = if cuda::device::splits(device.as_cuda_device()?)? { "TF32 \u{d7} 3" } else { "f32" };
+    Ok((device, products))
 }
 
 /// What went wrong, without the backtrace that candle puts into its messages where `RUST_BACKTRACE` is set.

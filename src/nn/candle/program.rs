@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, WithDType};
 
-use super::convolution::{Convolution, Kernel, Shape};
+use super::convolution::{Convolution, Finish, Kernel, Shape};
 use super::cuda::{self, Card};
 use super::layer::Layer;
 use super::pool::{AvgPool, MaxPool};
@@ -21,8 +21,20 @@ pub(super) struct Program {
     pub(super) classes: usize,
     pub(super) features: StepId,
     pub(super) steps: Vec<Step>,
-    /// The last step that reads each step's value.
+    /// The first step that reads each step's value; its own where there is none.
+    pub(super) first_reader: Vec<StepId>,
+    /// The last one.
     pub(super) last_reader: Vec<StepId>,
+}
+
+/// The first convolution's step.
+pub(super) const STEM: StepId = 1;
+
+/// The steps up to the first ReLU, which are linear but for a constant.
+#[derive(Clone, Copy)]
+pub(super) struct Stem<'a> {
+    preprocess: &'a Preprocess,
+    convolution: &'a Frozen,
 }
 
 /// A step; `C` is what a convolution is, frozen or trained.
@@ -99,17 +111,50 @@ impl Program {
         card: Option<&'static dyn Card>,
     ) -> Result<Self> {
         let mut last_reader: Vec<StepId> = (0..plan.steps.len()).collect();
+        let mut first_reader = last_reader.clone();
         let mut steps = Vec::with_capacity(plan.steps.len());
         for id in 0..plan.steps.len() {
             let frozen = |of: &plan::Convolution<T>, span| Frozen::new(of, span, device, card);
             let step = Step::new::<T, _>(&plan.steps, id, (device, card), frozen)?;
             for input in step.inputs.iter().copied().chain(step.residual()) {
                 last_reader[input] = id;
+                first_reader[input] = if first_reader[input] == input { id } else { first_reader[input] };
             }
             steps.push(step);
         }
         let (side, classes, features) = (plan.side, plan.classes(), plan.features);
-        Ok(Self { device: device.clone(), card, side, classes, features, steps, last_reader })
+        Ok(Self { device: device.clone(), card, side, classes, features, steps, first_reader, last_reader })
+    }
+}
+
+impl Program {
+    /// The stem, where the image goes nowhere else.
+    pub(super) fn stem(&self) -> Option<Stem<'_>> {
+        let [Step { work: Work::Preprocess(preprocess), .. }, Step { work: Work::Convolution(convolution), .. }, ..] =
+            self.steps.as_slice()
+        else {
+            return None;
+        };
+        let is_alone = self.last_reader[0] == STEM && convolution.residual.is_none() && convolution.relu;
+        is_alone.then_some(Stem { preprocess, convolution })
+    }
+}
+
+impl Stem<'_> {
+    /// What its ReLU sees of images.
+    pub(super) fn see<T: Real + WithDType>(&self, images: &Tensor) -> Result<Tensor> {
+        let Frozen { convolution, kernel, bias, .. } = self.convolution;
+        convolution.forward::<T>(
+            &self.preprocess.forward(images)?,
+            kernel,
+            Finish { bias: Some(bias), ..Finish::default() },
+        )
+    }
+
+    /// From the gradient by that to the one by the images.
+    pub(super) fn back<T: Real + WithDType>(&self, gradient: &Tensor) -> Result<Tensor> {
+        let Frozen { convolution, kernel, .. } = self.convolution;
+        self.preprocess.backward(&convolution.backward::<T>(gradient, kernel, None, None)?)
     }
 }
 

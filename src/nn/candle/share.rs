@@ -15,17 +15,18 @@ pub(super) fn ends(x: &Tensor) -> Result<[Tensor; 2]> {
     Ok([x.narrow(0, 0, rows)?, x.narrow(0, 1, rows)?])
 }
 
-/// The share on which what a ReLU sees is above nought: its slope between the two rows, and at a row where they are one.
-pub(super) fn of_relu(seen: &Tensor, card: Option<&dyn Card>) -> Result<Tensor> {
+/// What a ReLU gives of what it sees, and the share on which that is above nought: its slope between the two rows, and at a row
+/// where they are one.
+pub(super) fn rectify(seen: &Tensor, card: Option<&dyn Card>) -> Result<(Tensor, Tensor)> {
     if let Some(card) = card {
-        return slope::of_relu(seen, card);
+        return slope::rectify(seen, card);
     }
     let [from, to] = ends(seen)?;
     let (high, low) = (from.maximum(&to)?.relu()?, from.minimum(&to)?);
     let nought = high.zeros_like()?;
     let part = quotient(&high, &(&high - &low)?)?;
     let part = low.gt(0.0)?.where_cond(&high.ones_like()?, &part)?;
-    keep(&high.gt(0.0)?.where_cond(&part, &nought)?)
+    Ok((seen.relu()?, keep(&high.gt(0.0)?.where_cond(&part, &nought)?)?))
 }
 
 /// The share on which the first winner leads, from its lead at the start and the other's at the end; all where they are one.

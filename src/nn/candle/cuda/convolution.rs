@@ -2,15 +2,39 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::{Call, Card, Operand};
-use crate::nn::graph::{Padding, Window};
+use super::{Call, Card, Operand, THREADS};
+use crate::nn::graph::Window;
 
-/// Outputs and pixels of a block's tile; the smaller one where there are few outputs or too few large tiles to fill a card.
-const TILES: [(usize, &str); 2] = [(128, "convolve_128"), (64, "convolve_64")];
-/// The same of a kernel's gradient: values of the kernel and outputs.
+/// A kernel and the outputs and pixels of its blocks' tiles.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Tile {
+    pub(super) kernel: &'static str,
+    outputs: usize,
+    pixels: usize,
+    /// Products in a time, of those of the first, on an H200.
+    rate: f64,
+}
+
+impl Tile {
+    const fn new(kernel: &'static str, outputs: usize, pixels: usize, rate: f64) -> Self {
+        Self { kernel, outputs, pixels, rate }
+    }
+}
+
+/// Products in f32, on every card.
+pub(in super::super) const PLAIN: &[Tile] =
+    &[Tile::new("convolve_128", 128, 128, 1.0), Tile::new("convolve_64", 64, 64, 0.8)];
+/// Each product as three by tensor cores, from Ampere on.
+pub(in super::super) const SPLIT: &[Tile] =
+    &[Tile::new("split_128", 64, 128, 1.0), Tile::new("split_64", 64, 64, 0.83)];
+/// Where there are at most so many outputs a thread makes all of a pixel.
+const FEW: (usize, &str) = (8, "convolve_few");
+/// The tiles of a kernel's gradient: values of the kernel and outputs.
 const OUTER_TILES: [(usize, &str); 2] = [(128, "outer_128"), (64, "outer_64")];
-/// Blocks that fill a card: two for each of an H100's 132 multiprocessors.
-const ENOUGH: usize = 264;
+/// Multiprocessors, which take turns with blocks: an H100's.
+const MULTIPROCESSORS: usize = 132;
+/// Blocks that fill a card.
+const ENOUGH: usize = 2 * MULTIPROCESSORS;
 
 /// Pixels that a sum of outer products goes over at least before it is split among more blocks.
 const LEAST: usize = 256;
@@ -28,25 +52,29 @@ pub(in super::super) struct Shape {
 /// One direction of a convolution, its weights aside.
 #[derive(Debug)]
 pub(in super::super) struct Product {
-    /// `[depth, 2]`: where in an image the channel begins; row and column in the kernel, 16 bits each.
+    /// `[depth, 2]`: how far in an image from a pixel's place; rows and columns from there, 16 bits each.
     taps: Tensor,
+    /// `[spread * spread + 1]`: where in the depth each phase begins, and the end.
+    phases: Tensor,
+    /// The places of the kernel in the order of the depth, if that is another one.
+    order: Option<Tensor>,
     depth: usize,
     /// Channels, height, width of what is read.
     read: [usize; 3],
     /// The same of what is made.
     made: [usize; 3],
     stride: usize,
-    /// Rows above and columns at the left that are zeros.
-    before: [usize; 2],
-    /// How far apart values stand in what is read.
+    /// How far apart pixels of a phase stand in what is made.
     spread: usize,
 }
 
-/// What is added and cut off before the result is written.
+/// What comes to the result before it is written.
 #[derive(Clone, Copy, Default)]
 pub(in super::super) struct Finish<'a> {
     pub(in super::super) bias: Option<&'a Tensor>,
     pub(in super::super) residual: Option<&'a Tensor>,
+    /// A slope's, in bytes, by which the sum with the others is multiplied; contiguous.
+    pub(in super::super) shares: Option<&'a Tensor>,
     pub(in super::super) relu: bool,
 }
 
@@ -55,33 +83,62 @@ impl Product {
     pub(in super::super) fn forward(shape: Shape, device: &Device) -> Result<Self> {
         let Shape { window: Window { kernel, stride, padding }, channels: [inputs, outputs], sizes: [from, to] } =
             shape;
-        let read = [inputs, from[0], from[1]];
-        Ok(Self {
-            taps: taps(kernel, read, device)?,
-            depth: kernel[0] * kernel[1] * inputs,
-            read,
-            made: [outputs, to[0], to[1]],
-            stride,
-            before: [padding.top, padding.left],
-            spread: 1,
-        })
+        let before = [padding.top, padding.left];
+        let (read, made) = ([inputs, from[0], from[1]], [outputs, to[0], to[1]]);
+        Self::new((kernel, before), (read, made), (stride, 1), device)
     }
 
     /// From the gradient by the outputs to that by the image, with the kernel turned by 180 degrees and its channels exchanged.
     pub(in super::super) fn back(shape: Shape, device: &Device) -> Result<Self> {
         let Shape { window: Window { kernel, stride, padding }, channels: [inputs, outputs], sizes: [from, to] } =
             shape;
-        let Padding { top, left, .. } = padding;
-        let read = [outputs, to[0], to[1]];
-        Ok(Self {
-            taps: taps(kernel, read, device)?,
-            depth: kernel[0] * kernel[1] * outputs,
-            read,
-            made: [inputs, from[0], from[1]],
-            stride: 1,
-            before: [kernel[0] - 1 - top, kernel[1] - 1 - left],
-            spread: stride,
-        })
+        let before = [kernel[0] - 1 - padding.top, kernel[1] - 1 - padding.left];
+        let (read, made) = ([outputs, to[0], to[1]], [inputs, from[0], from[1]]);
+        Self::new((kernel, before), (read, made), (1, stride), device)
+    }
+
+    /// Of a kernel with so many rows and columns of zeros above and at the left of what is read, which has `spread - 1` zeros
+    /// between its values.
+    fn new(
+        (kernel, before): ([usize; 2], [usize; 2]),
+        (read, made): ([usize; 3], [usize; 3]),
+        (stride, spread): (usize, usize),
+        device: &Device,
+    ) -> Result<Self> {
+        let [channels, height, width] = read;
+        let (mut taps, mut phases, mut order) = (Vec::new(), vec![0], Vec::new());
+        for phase in 0..spread * spread {
+            let seen = |axis: usize| {
+                let first = if axis == 0 { phase / spread } else { phase % spread };
+                let at = move |place: usize| (first + place) as i32 - before[axis] as i32;
+                (0..kernel[axis]).map(move |place| (place, at(place)))
+            };
+            // The others see zeros.
+            let seen = |axis| {
+                seen(axis).filter(|(_, at)| at % spread as i32 == 0).map(|(place, at)| (place, at / spread as i32))
+            };
+            for (row, down) in seen(0) {
+                for (column, across) in seen(1) {
+                    order.push((row * kernel[1] + column) as u32);
+                    for channel in 0..channels {
+                        let offset = (channel * height * width) as i32 + down * width as i32 + across;
+                        taps.extend([offset, (down << 16) | (across & 0xFFFF)].map(i32::cast_unsigned));
+                    }
+                }
+            }
+            phases.push((taps.len() / 2) as u32);
+        }
+        let (depth, count, places) = (taps.len() / 2, phases.len(), order.len());
+        let taps = Tensor::from_vec(taps, (depth, 2), device)?;
+        let phases = Tensor::from_vec(phases, count, device)?;
+        let order = if order.is_sorted() { None } else { Some(Tensor::from_vec(order, places, device)?) };
+        Ok(Self { taps, phases, order, depth, read, made, stride, spread })
+    }
+
+    /// `[taps, read, made]` as a kernel reads it, `[depth, made]`.
+    pub(in super::super) fn weights(&self, kernel: &Tensor) -> Result<Tensor> {
+        let kernel = kernel.contiguous()?;
+        self.order.as_ref().map_or_else(|| Ok(kernel.clone()), |order| kernel.index_select(order, 0))?.flatten(0, 1)
     }
 
     /// Of `[rows, channels, height, width]` by `weights`, `[depth, outputs]`.
@@ -96,20 +153,33 @@ impl Product {
         let residual = finish.residual.map(Tensor::contiguous).transpose()?;
         let rows = images.dim(0)?;
         let ([inputs, height, width], [outputs, out_height, out_width]) = (self.read, self.made);
-        let pixels = rows * out_height * out_width;
-        let count = |tile: usize| pixels.div_ceil(tile) * outputs.div_ceil(tile);
-        let [large, small] = TILES;
-        let (tile, kernel) = if outputs > small.0 && count(large.0) >= ENOUGH { large } else { small };
-        card.run(&Call {
+        let phases = self.spread * self.spread;
+        let pixels = rows * out_height.div_ceil(self.spread) * out_width.div_ceil(self.spread);
+        let (kernel, across, down) = if outputs <= FEW.0 {
+            (FEW.1, pixels.div_ceil(THREADS), 1)
+        } else {
+            let blocks = |tile: &Tile| [pixels.div_ceil(tile.pixels), outputs.div_ceil(tile.outputs)];
+            let time = |tile: &Tile| {
+                let turns = (phases * blocks(tile)[0] * blocks(tile)[1]).div_ceil(MULTIPROCESSORS);
+                (turns * tile.outputs * tile.pixels) as f64 / tile.rate
+            };
+            let tile = card.tiles().iter().min_by(|one, other| time(one).total_cmp(&time(other)));
+            let tile = tile.ok_or_else(|| candle_core::Error::Msg("a card without kernels".to_owned()))?;
+            let [across, down] = blocks(tile);
+            (tile.kernel, across, down)
+        };
+        card.one(&Call {
             kernel,
-            blocks: [pixels.div_ceil(tile), outputs.div_ceil(tile)],
+            blocks: [phases * across, down],
             operands: &[
                 Operand::Read(&images),
                 Operand::Read(weights),
                 Operand::Read(&self.taps),
+                Operand::Read(&self.phases),
                 finish.bias.into(),
                 residual.as_ref().into(),
-                Operand::Written,
+                finish.shares.into(),
+                Operand::Written(0),
             ],
             numbers: &[
                 rows,
@@ -119,14 +189,11 @@ impl Product {
                 outputs,
                 out_height,
                 out_width,
-                self.depth,
                 self.stride,
-                self.before[0],
-                self.before[1],
                 self.spread,
                 usize::from(finish.relu),
             ],
-            output: ((rows, outputs, out_height, out_width).into(), DType::F32),
+            outputs: &[((rows, outputs, out_height, out_width).into(), DType::F32)],
         })
     }
 }
@@ -149,8 +216,7 @@ impl Outer {
     /// well, and their sums are added in an order that is always the same.
     pub(in super::super) fn of(&self, images: &Tensor, gradient: &Tensor, card: &dyn Card) -> Result<Tensor> {
         let (images, gradient) = (images.contiguous()?, gradient.contiguous()?);
-        let Shape { window: Window { stride, padding, .. }, channels: [inputs, outputs], sizes: [from, to] } =
-            self.shape;
+        let Shape { window: Window { stride, .. }, channels: [inputs, outputs], sizes: [from, to] } = self.shape;
         let rows = images.dim(0)?;
         let pixels = rows * to[0] * to[1];
         let [large, small] = OUTER_TILES;
@@ -158,39 +224,18 @@ impl Outer {
         let tiles = self.depth.div_ceil(tile) * outputs.div_ceil(tile);
         let part = pixels.div_ceil(ENOUGH.div_ceil(tiles)).max(LEAST);
         let parts = pixels.div_ceil(part);
-        let sums = card.run(&Call {
+        let sums = card.one(&Call {
             kernel,
             blocks: [tiles, parts],
-            operands: &[Operand::Read(&images), Operand::Read(&gradient), Operand::Read(&self.taps), Operand::Written],
-            numbers: &[
-                rows,
-                inputs,
-                from[0],
-                from[1],
-                outputs,
-                to[0],
-                to[1],
-                self.depth,
-                stride,
-                padding.top,
-                padding.left,
-                part,
+            operands: &[
+                Operand::Read(&images),
+                Operand::Read(&gradient),
+                Operand::Read(&self.taps),
+                Operand::Written(0),
             ],
-            output: ((parts, self.depth, outputs).into(), DType::F32),
+            numbers: &[rows, inputs, from[0], from[1], outputs, to[0], to[1], self.depth, stride, part],
+            outputs: &[((parts, self.depth, outputs).into(), DType::F32)],
         })?;
         if parts == 1 { sums.squeeze(0) } else { sums.sum(0) }
     }
-}
-
-fn taps(kernel: [usize; 2], [channels, height, width]: [usize; 3], device: &Device) -> Result<Tensor> {
-    let mut taps = Vec::with_capacity(kernel[0] * kernel[1] * channels * 2);
-    for row in 0..kernel[0] {
-        for column in 0..kernel[1] {
-            for channel in 0..channels {
-                taps.extend([(channel * height * width) as u32, (row << 16 | column) as u32]);
-            }
-        }
-    }
-    let depth = taps.len() / 2;
-    Tensor::from_vec(taps, (depth, 2), device)
 }

@@ -1,4 +1,4 @@
-// Runs the kernels of kernels.cu on a processor, for tests: the threads of a block take turns, each up to the next barrier, and
+// Runs the kernels of kernels.cu and tensor.cu on a processor, for tests: the threads of a block take turns, each up to the next barrier, and
 // blocks follow one another.
 
 #define _XOPEN_SOURCE 700
@@ -10,11 +10,14 @@
 #include <ucontext.h>
 
 #define EMULATED
-#define KERNEL static void
+#define KERNEL_OF(blocks) static void
 #define DEVICE static inline
 #define SHARED static
 #define WAIT_FOR_ALL swapcontext(&threads[threadIdx.x], &scheduler)
 #define UNROLL
+#define UNROLL_BY_8
+#define READ(place) (*(place))
+#define ALIGNED(bytes) __attribute__((aligned(bytes)))
 
 typedef struct {
     int x, y;
@@ -25,6 +28,91 @@ static ucontext_t threads[256], scheduler;
 static char stacks[256][1 << 16];
 
 #include "kernels.cu"
+#undef DEPTH
+#undef STEP
+
+// Copies come at once.
+#define END_GROUP
+#define WAIT_FOR_GROUPS_BUT(n)
+
+typedef float *Shared;
+
+DEVICE Shared address_of(float *place)
+{
+    return place;
+}
+
+DEVICE Shared ahead(Shared place, int numbers)
+{
+    return place + numbers;
+}
+
+DEVICE void fetch(Shared to, const float *from, int is_there)
+{
+    *to = is_there ? *from : 0.0f;
+}
+
+DEVICE void fetch_four(Shared to, const float *from, int is_there)
+{
+    for (int i = 0; i < 4; i++) fetch(to + i, from + i, is_there);
+}
+
+DEVICE unsigned bits_of(float number)
+{
+    unsigned bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+DEVICE float of_bits(unsigned bits)
+{
+    float number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+// What a thread hands to the instruction: high and low parts of 4 and of 2 numbers. Of two products in a row, since who is ahead
+// writes the next while others read.
+static unsigned handed[2][THREADS][12];
+static int products[THREADS];
+
+// A number as a tensor core takes it.
+DEVICE float tf32(unsigned bits)
+{
+    return of_bits(bits & 0xFFFFE000u);
+}
+
+// Row `row` and column `k` of the left operand, row `k` and column `column` of the right one, are where mma.m16n8k8 has them.
+DEVICE float product_of(unsigned (*warp)[12], int row, int column, int left, int right)
+{
+    float sum = 0.0f;
+    for (int k = 0; k < 8; k++) {
+        const float a = tf32(warp[row % 8 * 4 + k % 4][left + row / 8 + k / 4 * 2]);
+        sum += a * tf32(warp[column * 4 + k % 4][right + k / 4]);
+    }
+    return sum;
+}
+
+DEVICE void add_split_product(
+    float sums[4], const unsigned high_a[4], const unsigned low_a[4], const unsigned high_b[2], const unsigned low_b[2])
+{
+    const int thread = threadIdx.x, lane = thread % 32;
+    unsigned(*all)[12] = handed[products[thread]++ % 2];
+    memcpy(all[thread], high_a, 16);
+    memcpy(all[thread] + 4, low_a, 16);
+    memcpy(all[thread] + 8, high_b, 8);
+    memcpy(all[thread] + 10, low_b, 8);
+    WAIT_FOR_ALL;
+    unsigned(*warp)[12] = all + thread / 32 * 32;
+    for (int at = 0; at < 4; at++) {
+        const int row = lane / 4 + at / 2 * 8, column = lane % 4 * 2 + at % 2;
+        sums[at] += product_of(warp, row, column, 4, 8);
+        sums[at] += product_of(warp, row, column, 0, 10);
+        sums[at] += product_of(warp, row, column, 0, 8);
+    }
+}
+
+#include "tensor.cu"
 
 typedef void (*Call)(const void *);
 
@@ -32,9 +120,12 @@ typedef void (*Call)(const void *);
     static void call_##name(const void *arguments) { name(*(const type *)arguments); }
 CALL(convolve_128, Convolution)
 CALL(convolve_64, Convolution)
+CALL(convolve_few, Convolution)
+CALL(split_128, Convolution)
+CALL(split_64, Convolution)
 CALL(outer_128, Outer)
 CALL(outer_64, Outer)
-CALL(relu_between, Slope)
+CALL(rectify, Rectified)
 CALL(times_slope, Slope)
 CALL(max_value, Pool)
 CALL(max_place, Pool)
@@ -56,9 +147,12 @@ static const struct {
 } calls[] = {
     NAMED(convolve_128),
     NAMED(convolve_64),
+    NAMED(convolve_few),
+    NAMED(split_128),
+    NAMED(split_64),
     NAMED(outer_128),
     NAMED(outer_64),
-    NAMED(relu_between),
+    NAMED(rectify),
     NAMED(times_slope),
     NAMED(max_value),
     NAMED(max_place),

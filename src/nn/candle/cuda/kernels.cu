@@ -1,72 +1,27 @@
 // What networks do on a CUDA card: convolutions, pools and batch norm of images [rows, channels, height, width] in f32, forward,
 // back to the image and, for training, back to the parameters. Slopes and places are bytes.
 //
-// Plain C but for the words of CUDA, so that a C compiler with stand-ins for those words (emulate.c) runs the same lines in
-// tests on machines without a card. Every kernel takes one struct by value; calls in Rust list the same members.
+// Plain C but for the words of CUDA (words.h), so that a C compiler runs the same lines in tests on machines without a card.
+// Every kernel takes one struct by value; calls in Rust list the same members.
 
-#ifndef EMULATED
-// Two blocks at least on a multiprocessor.
-#define KERNEL extern "C" __global__ void __launch_bounds__(256, 2)
-#define DEVICE static __device__ __forceinline__
-#define SHARED __shared__ __align__(16)
-#define WAIT_FOR_ALL __syncthreads()
-#define UNROLL _Pragma("unroll")
-#endif
-
-#define THREADS 256
-// A share of 1, as a byte.
-#define WHOLE 255.0f
+#include "words.h"
 
 // ---- Convolution ----
 
-typedef struct {
-    const float *images;      // [rows, inputs, height, width]
-    const float *weights;     // [depth, outputs], depth = inputs * taps of the kernel
-    const unsigned *taps;     // [depth, 2]: where the channel begins in an image; row << 16 | column in the kernel
-    const float *bias;        // [outputs], or null
-    const float *residual;    // like out, or null
-    float *out;               // [rows, outputs, out_height, out_width]
-    int rows, inputs, height, width;
-    int outputs, out_height, out_width;
-    int depth;
-    int stride, top, left;
-    int spread;                       // what is read stands so far apart, zeros between: a gradient behind a stride
-    int relu;
-} Convolution;
+#include "convolution.h"
 
 // The gradient by the kernel: sums over pixels of what the kernel saw times the gradient by the output.
 typedef struct {
     const float *images;      // [rows, inputs, height, width]
     const float *gradient;    // [rows, outputs, out_height, out_width]
-    const unsigned *taps;     // as above
+    const int *taps;          // [depth, 2], as of the forward convolution
     float *out;               // [parts, depth, outputs], each the sum of `part` pixels
     int rows, inputs, height, width;
     int outputs, out_height, out_width;
     int depth;
-    int stride, top, left;
+    int stride;
     int part;
 } Outer;
-
-// The value under a tap of a kernel whose corner lies at (y, x), 0 outside the image.
-DEVICE float at_tap(const unsigned *tap, const float *image, int height, int width, int y, int x)
-{
-    y += (int)(tap[1] >> 16);
-    x += (int)(tap[1] & 0xFFFF);
-    return y < 0 || y >= height || x < 0 || x >= width ? 0.0f : image[tap[0] + (unsigned)(y * width + x)];
-}
-
-// The same, between values that stand `spread` apart, zeros between them.
-DEVICE float under_kernel(const Convolution *p, const float *image, int k, int y, int x)
-{
-    const unsigned *tap = p->taps + 2 * k;
-    if (p->spread == 1) return at_tap(tap, image, p->height, p->width, y, x);
-    y += (int)(tap[1] >> 16);
-    x += (int)(tap[1] & 0xFFFF);
-    if (y < 0 || x < 0 || y % p->spread != 0 || x % p->spread != 0) return 0.0f;
-    y /= p->spread;
-    x /= p->spread;
-    return y >= p->height || x >= p->width ? 0.0f : image[tap[0] + (unsigned)(y * p->width + x)];
-}
 
 // Implicit GEMM: a block makes TILE outputs of TILE pixels, a thread MICRO of MICRO. While it sums DEPTH products of what lies in
 // shared memory it has the next DEPTH under way.
@@ -86,39 +41,82 @@ DEVICE float under_kernel(const Convolution *p, const float *image, int k, int y
 #define OUTER outer_64
 #include "tiles.inc"
 
+// Outputs of one pixel that a thread makes, where there are few.
+#define FEW 8
+
+// A tile would be empty but for a few outputs: here a thread makes all of a pixel.
+KERNEL convolve_few(Convolution p)
+{
+    const Phase phase = phase_of(&p);
+    const Pixel pixel = pixel_of(&p, &phase, block_of_phase(&p) * THREADS + threadIdx.x);
+    if (!pixel.image) return;
+    float sums[FEW];
+    get_biases(&p, sums, FEW, 0, 1);
+    UNROLL_BY_8 for (int k = phase.from; k < phase.to; k++) {
+        const float value = at_tap(tap_at(p.taps, k), &pixel, p.height, p.width);
+        UNROLL for (int i = 0; i < FEW; i++) {
+            if (i < p.outputs) sums[i] += READ(p.weights + k * p.outputs + i) * value;
+        }
+    }
+    if (p.residual) {
+        float residuals[FEW];
+        get_residuals(&p, residuals, FEW, 0, 1, pixel.place);
+        UNROLL for (int i = 0; i < FEW; i++) sums[i] += residuals[i];
+    }
+    if (p.shares) {
+        float shares[FEW];
+        get_shares(&p, shares, FEW, 0, 1, pixel.place);
+        UNROLL for (int i = 0; i < FEW; i++) sums[i] *= shares[i];
+    }
+    put(&p, sums, FEW, 0, 1, pixel.place);
+}
+
 // ---- Between each row and the next ----
 
 typedef struct {
     const float *values;           // [rows, size]
-    const unsigned char *shares;   // [rows, size], or null
-    float *out;                    // [rows, size]
-    unsigned char *out_shares;     // [rows - 1, size], or null
+    float *out;                    // like values
+    unsigned char *shares;         // [rows - 1, size]
     int rows, size;
-} Slope;
+} Rectified;
 
 DEVICE unsigned char as_byte(float share)
 {
     return (unsigned char)floorf(share * WHOLE + 0.5f);
 }
 
-// The share of the way from each row to the next on which a ReLU is open.
-KERNEL relu_between(Slope p)
+// What a ReLU gives, and the share of the way from each row to the next on which it is open.
+KERNEL rectify(Rectified p)
 {
-    const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at >= (size_t)(p.rows - 1) * p.size) return;
-    const float from = p.values[at], to = p.values[at + p.size];
-    const float high = fmaxf(fmaxf(from, to), 0.0f), low = fminf(from, to);
-    float share = 0.0f;
-    if (high > 0.0f) share = low > 0.0f ? 1.0f : high / (high - low);
-    p.out_shares[at] = as_byte(share);
+    const size_t first = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (first >= (size_t)p.size) return;
+    float from = READ(p.values + first);
+    p.out[first] = from < 0.0f ? 0.0f : from;
+    UNROLL_BY_8 for (int row = 1; row < p.rows; row++) {
+        const size_t at = (size_t)row * p.size + first;
+        const float to = READ(p.values + at);
+        const float high = fmaxf(fmaxf(from, to), 0.0f), low = fminf(from, to);
+        float share = 0.0f;
+        if (high > 0.0f) share = low > 0.0f ? 1.0f : high / (high - low);
+        p.out[at] = to < 0.0f ? 0.0f : to;
+        p.shares[at - p.size] = as_byte(share);
+        from = to;
+    }
 }
+
+typedef struct {
+    const float *values;           // rows of `size`, `apart` from each other
+    const unsigned char *shares;   // [rows, size]
+    float *out;                    // [rows, size]
+    int rows, size, apart;
+} Slope;
 
 // A gradient times the slopes that were kept.
 KERNEL times_slope(Slope p)
 {
     const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
     if (at >= (size_t)p.rows * p.size) return;
-    p.out[at] = p.values[at] * ((float)p.shares[at] / WHOLE);
+    p.out[at] = p.values[at / p.size * p.apart + at % p.size] * ((float)p.shares[at] / WHOLE);
 }
 
 // ---- Pools ----
@@ -241,14 +239,27 @@ DEVICE int inside_of(const Pool *p, int top, int left)
 // What a window sends back to its place `index`.
 DEVICE float sent_back(const Pool *p, size_t window, int index, int top, int left)
 {
-    const float gradient = p->values[window];
+    const float gradient = READ(p->values + window);
     if (!p->places) {
         return gradient / (float)(p->count_padding ? p->kernel_height * p->kernel_width : inside_of(p, top, left));
     }
-    if (!p->shares) return p->places[window] == index ? gradient : 0.0f;
+    const float first = READ(p->places + window) == index ? gradient : 0.0f;
+    if (!p->shares) return first;
     const size_t ahead = (size_t)p->channels * p->out_height * p->out_width;
-    const float early = gradient * ((float)p->shares[window] / WHOLE);
-    return (p->places[window] == index ? early : 0.0f) + (p->places[window + ahead] == index ? gradient - early : 0.0f);
+    const float share = (float)READ(p->shares + window) / WHOLE;
+    const float second = READ(p->places + window + ahead) == index ? gradient : 0.0f;
+    return first * share + second * (1.0f - share);
+}
+
+// The first and the last window that see a place, `at` from where the first window begins.
+DEVICE int first_window(int at, int kernel, int stride)
+{
+    return at < kernel ? 0 : (at - kernel) / stride + 1;
+}
+
+DEVICE int last_window(int at, int stride, int windows)
+{
+    return at / stride < windows ? at / stride : windows - 1;
 }
 
 // Back through a pool: each place gathers from all windows that see it. An average where there are no places.
@@ -259,13 +270,14 @@ KERNEL pool_back(Pool p)
     if (at >= (size_t)p.rows * p.channels * area) return;
     const int y = (int)(at % area) / p.width + p.top, x = (int)(at % area) % p.width + p.left;
     const size_t plane = at / area * ((size_t)p.out_height * p.out_width);
+    const int last_row = last_window(y, p.stride, p.out_height), last_column = last_window(x, p.stride, p.out_width);
     float sum = 0.0f;
-    for (int index = 0; index < p.kernel_height * p.kernel_width; index++) {
-        const int top = y - index / p.kernel_width, left = x - index % p.kernel_width;
-        if (top < 0 || left < 0 || top % p.stride != 0 || left % p.stride != 0) continue;
-        const int row = top / p.stride, column = left / p.stride;
-        if (row >= p.out_height || column >= p.out_width) continue;
-        sum += sent_back(&p, plane + (size_t)(row * p.out_width + column), index, top - p.top, left - p.left);
+    for (int row = first_window(y, p.kernel_height, p.stride); row <= last_row; row++) {
+        for (int column = first_window(x, p.kernel_width, p.stride); column <= last_column; column++) {
+            const int top = row * p.stride, left = column * p.stride, index = (y - top) * p.kernel_width + x - left;
+            const size_t window = plane + (size_t)(row * p.out_width + column);
+            sum += sent_back(&p, window, index, top - p.top, left - p.left);
+        }
     }
     p.out[at] = sum;
 }

@@ -17,7 +17,8 @@ pub(super) mod slope;
 
 use std::fmt::Debug;
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_core::{DType, Device, Error, Result, Shape, Tensor};
+use convolution::Tile;
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -25,14 +26,24 @@ const THREADS: usize = 256;
 /// What runs the kernels, in f32.
 pub(super) trait Card: Debug + Send + Sync {
     /// Runs a kernel; gives what it wrote.
-    fn run(&self, call: &Call) -> Result<Tensor>;
+    fn run(&self, call: &Call) -> Result<Vec<Tensor>>;
+
+    /// The same of a kernel that writes one tensor.
+    fn one(&self, call: &Call) -> Result<Tensor> {
+        self.run(call)?.pop().ok_or_else(|| Error::Msg(format!("{} writes nothing", call.kernel)))
+    }
+
+    /// The kernels that make convolutions here.
+    fn tiles(&self) -> &'static [Tile];
 }
 
 /// What runs kernels for tensors of a device and type; `None` where candle's own operations have to do.
 pub(super) fn card(device: &Device, dtype: DType) -> Option<&'static dyn Card> {
     #[cfg(feature = "cuda")]
-    if device.is_cuda() && dtype == DType::F32 {
-        return Some(&device::Cuda);
+    if let Device::Cuda(device) = device
+        && dtype == DType::F32
+    {
+        return Some(device::card(device));
     }
     let _ = (device, dtype);
     None
@@ -49,7 +60,7 @@ pub(super) struct Call<'a> {
     /// The numbers.
     pub(super) numbers: &'a [usize],
     /// What is written, all of it.
-    pub(super) output: (Shape, DType),
+    pub(super) outputs: &'a [(Shape, DType)],
 }
 
 /// A pointer among the arguments.
@@ -57,8 +68,10 @@ pub(super) struct Call<'a> {
 pub(super) enum Operand<'a> {
     /// To values that are read; contiguous.
     Read(&'a Tensor),
-    /// To what is written.
-    Written,
+    /// To values among which others stand: a kernel that is told how far its rows are apart.
+    Within(&'a Tensor),
+    /// To an output, by its number.
+    Written(usize),
     /// Null.
     Nothing,
 }
@@ -79,13 +92,13 @@ impl Call<'_> {
     fn arguments(&self, addresses: &[u64]) -> Result<Arguments> {
         let mut words = [0; 16];
         if addresses.len() + self.numbers.len().div_ceil(2) > words.len() {
-            return Err(candle_core::Error::Msg(format!("{} has too many arguments", self.kernel)));
+            return Err(Error::Msg(format!("{} has too many arguments", self.kernel)));
         }
         words[..addresses.len()].copy_from_slice(addresses);
         for (pair, word) in self.numbers.chunks(2).zip(&mut words[addresses.len()..]) {
             // Two ints, the first in the lower half: hosts of CUDA are little-endian.
             for (at, &number) in pair.iter().enumerate() {
-                let number = i32::try_from(number).map_err(candle_core::Error::wrap)?;
+                let number = i32::try_from(number).map_err(Error::wrap)?;
                 *word |= u64::from(number.cast_unsigned()) << (32 * at);
             }
         }

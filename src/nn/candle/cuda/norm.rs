@@ -41,12 +41,12 @@ impl Norm<'_> {
 
     fn sums(&self, kernel: &'static str, [a, b, c, d]: [Operand; 4], images: &Tensor) -> Result<Tensor> {
         let [rows, channels, area] = sizes(images)?;
-        self.card.run(&Call {
+        self.card.one(&Call {
             kernel,
             blocks: [channels, rows],
-            operands: &[a, b, c, d, Operand::Written],
+            operands: &[a, b, c, d, Operand::Written(0)],
             numbers: &[rows, channels, area],
-            output: ((2, rows, channels).into(), DType::F32),
+            outputs: &[((2, rows, channels).into(), DType::F32)],
         })
     }
 
@@ -78,7 +78,7 @@ impl Norm<'_> {
         let [gamma, beta, mean, variance] = rule.state;
         let channels = gamma.elem_count();
         let lines: usize = if settled.is_some() { 4 } else { 6 };
-        self.card.run(&Call {
+        self.card.one(&Call {
             kernel,
             blocks: blocks(channels),
             operands: &[
@@ -89,10 +89,10 @@ impl Norm<'_> {
                 Operand::Read(mean),
                 Operand::Read(variance),
                 settled.into(),
-                Operand::Written,
+                Operand::Written(0),
             ],
             numbers: &[rows, channels, area],
-            output: ((lines, channels).into(), DType::F32),
+            outputs: &[((lines, channels).into(), DType::F32)],
         })
     }
 
@@ -146,12 +146,12 @@ impl Norm<'_> {
         relu: bool,
     ) -> Result<Tensor> {
         let [rows, channels, area] = sizes(images)?;
-        self.card.run(&Call {
+        self.card.one(&Call {
             kernel,
             blocks: blocks(images.elem_count()),
-            operands: &[a, b, c, d, e, f, Operand::Written],
+            operands: &[a, b, c, d, e, f, Operand::Written(0)],
             numbers: &[rows, channels, area, usize::from(relu)],
-            output: (images.shape().clone(), DType::F32),
+            outputs: &[(images.shape().clone(), DType::F32)],
         })
     }
 }

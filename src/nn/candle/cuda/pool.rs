@@ -63,8 +63,13 @@ impl OwnPool<'_> {
         let (rows, channels) = (gradient.dim(0)?, gradient.dim(1)?);
         let [height, width] = self.pool.sizes[0];
         let shape: Shape = (rows, channels, height, width).into();
-        let operands =
-            [Operand::Read(&gradient.contiguous()?), places.into(), shares.into(), Operand::Written, Operand::Nothing];
+        let operands = [
+            Operand::Read(&gradient.contiguous()?),
+            places.into(),
+            shares.into(),
+            Operand::Written(0),
+            Operand::Nothing,
+        ];
         self.call("pool_back", &operands, [rows, channels], (shape, DType::F32))
     }
 
@@ -78,8 +83,8 @@ impl OwnPool<'_> {
     ) -> Result<Tensor> {
         let (all, channels) = (x.dim(0)?, x.dim(1)?);
         let (values, bytes) = match dtype {
-            DType::U8 => (Operand::Nothing, Operand::Written),
-            _ => (Operand::Written, Operand::Nothing),
+            DType::U8 => (Operand::Nothing, Operand::Written(0)),
+            _ => (Operand::Written(0), Operand::Nothing),
         };
         let operands = [Operand::Read(x), places.into(), shares.into(), values, bytes];
         let [_, [height, width]] = self.pool.sizes;
@@ -95,7 +100,7 @@ impl OwnPool<'_> {
     ) -> Result<Tensor> {
         let &Pool { window: Window { kernel: size, stride, padding }, sizes: [input, output_size], count_padding } =
             self.pool;
-        self.card.run(&Call {
+        self.card.one(&Call {
             kernel,
             blocks: blocks(output.0.elem_count()),
             operands,
@@ -113,7 +118,7 @@ impl OwnPool<'_> {
                 padding.left,
                 usize::from(count_padding),
             ],
-            output,
+            outputs: &[output],
         })
     }
 }

@@ -1,36 +1,38 @@
-//! What ReLUs do between each row and the next, and gradients times what was kept of them.
+//! What ReLUs give of rows, what they do between each row and the next, and gradients times what was kept of that.
 
 use candle_core::{DType, Result, Tensor};
 
 use super::{Call, Card, Operand, blocks};
 
-/// The share of the way from each row to the next on which a ReLU is open, in bytes; `seen` is what goes into it.
-pub(in super::super) fn of_relu(seen: &Tensor, card: &dyn Card) -> Result<Tensor> {
-    let mut shape = seen.dims().to_vec();
-    let size = seen.elem_count() / shape[0];
-    shape[0] -= 1;
-    card.run(&Call {
-        kernel: "relu_between",
-        blocks: blocks(shape[0] * size),
-        operands: &[Operand::Read(&seen.contiguous()?), Operand::Nothing, Operand::Nothing, Operand::Written],
-        numbers: &[shape[0] + 1, size],
-        output: (shape.into(), DType::U8),
-    })
+/// What a ReLU gives of what it sees, and the share of the way from each row to the next on which it is open, in bytes.
+pub(in super::super) fn rectify(seen: &Tensor, card: &dyn Card) -> Result<(Tensor, Tensor)> {
+    let mut between = seen.dims().to_vec();
+    let (rows, size) = (between[0], seen.elem_count() / between[0]);
+    between[0] -= 1;
+    let mut outputs = card.run(&Call {
+        kernel: "rectify",
+        blocks: blocks(size),
+        operands: &[Operand::Read(&seen.contiguous()?), Operand::Written(0), Operand::Written(1)],
+        numbers: &[rows, size],
+        outputs: &[(seen.shape().clone(), DType::F32), (between.into(), DType::U8)],
+    })?;
+    match (outputs.pop(), outputs.pop()) {
+        (Some(shares), Some(values)) => Ok((values, shares)),
+        _ => candle_core::bail!("rectify writes two tensors"),
+    }
 }
 
 /// `gradient` times `kept`, bytes of which the greatest stands for 1.
 pub(in super::super) fn times(gradient: &Tensor, kept: &Tensor, card: &dyn Card) -> Result<Tensor> {
-    let rows = gradient.dim(0)?;
-    card.run(&Call {
+    let (rows, size) = (gradient.dim(0)?, gradient.elem_count() / gradient.dim(0)?);
+    // Of what was put together each part comes back with the others between its rows.
+    let is_whole = rows > 0 && gradient.narrow(0, 0, 1)?.is_contiguous();
+    let gradient = if is_whole { gradient.clone() } else { gradient.contiguous()? };
+    card.one(&Call {
         kernel: "times_slope",
-        blocks: blocks(gradient.elem_count()),
-        operands: &[
-            Operand::Read(&gradient.contiguous()?),
-            Operand::Read(&kept.contiguous()?),
-            Operand::Written,
-            Operand::Nothing,
-        ],
-        numbers: &[rows, gradient.elem_count() / rows],
-        output: (gradient.shape().clone(), DType::F32),
+        blocks: blocks(rows * size),
+        operands: &[Operand::Within(&gradient), Operand::Read(&kept.contiguous()?), Operand::Written(0)],
+        numbers: &[rows, size, gradient.stride()[0]],
+        outputs: &[(gradient.shape().clone(), DType::F32)],
     })
 }

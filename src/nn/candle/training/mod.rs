@@ -176,6 +176,8 @@ impl<T: Real + WithDType> CandleTrainer<T> {
         // What is kept is let go as soon as the way back has passed it.
         for (id, kept) in kept.into_iter().enumerate().rev() {
             let (step, Some(gradient)) = (&steps[id], gradients[id].take()) else { continue };
+            // Part of a concatenation stands among the others.
+            let gradient = gradient.contiguous()?;
             match (&step.work, kept) {
                 (Work::Convolution(layered), Some(kept)) => {
                     let input = step.inputs[0];
@@ -184,8 +186,14 @@ impl<T: Real + WithDType> CandleTrainer<T> {
                         add(&mut gradients[residual], part)?;
                     }
                     if !matches!(steps[input].work, Work::Preprocess(_)) {
-                        let part = layered.convolution.backward::<T>(&back.by_products, &back.kernel)?;
-                        add(&mut gradients[input], part)?;
+                        let others = gradients[input].take();
+                        let all = layered.convolution.backward::<T>(
+                            &back.by_products,
+                            &back.kernel,
+                            others.as_ref(),
+                            None,
+                        )?;
+                        gradients[input] = Some(all);
                     }
                 }
                 (Work::Layer(layer), kept) => {
