@@ -26,7 +26,7 @@ pub enum DeviceChoice {
 /// A device that is there.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// What the person reads: `CPU · AVX2`.
+    /// What the person reads: `CPU · AVX2`, `NVIDIA H200 · TF32 × 3`.
     pub label: String,
     /// What was asked for and could not be had, in words; said once, on the status line and on stderr.
     pub fallback: Option<String>,
@@ -71,11 +71,11 @@ impl Device {
 
     #[cfg(feature = "cuda")]
     fn cuda() -> Result<Self, String> {
-        let (device, products) = open_cuda().and_then(|(device, products)| Ok((tried(device)?, products))).map_err(|error| {
+        let (device, label) = open_cuda().and_then(|(device, label)| Ok((tried(device)?, label))).map_err(|error| {
             let why = words(&error);
             format!("no CUDA device ({why}); it takes an NVIDIA card and driver, cuBLAS and cuRAND (packaging/cuda says which)")
         })?;
-        Ok(Self { label: format!("CUDA \u{b7} {products}"), fallback: None, candle: Some(device) })
+        Ok(Self { label, fallback: None, candle: Some(device) })
     }
 
     #[cfg(not(feature = "cuda"))]

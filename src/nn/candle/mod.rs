@@ -97,13 +97,13 @@ fn failed(error: candle_core::Error) -> NnError {
     NnError::Device(words(&error))
 }
 
-/// The first CUDA card, if kernels of our own run on it, and what products are made of there.
+/// The first CUDA card, if kernels of our own run on it, and what to call it: `NVIDIA H200 · TF32 × 3`.
 #[cfg(feature = "cuda")]
-pub(super) fn open_cuda() -> candle_core::Result<(Device, &'static str)> {
+pub(super) fn open_cuda() -> candle_core::Result<(Device, String)> {
     let device = cuda::device::open()?;
     cuda::device::check(&device)?;
-    let products = if cuda::device::splits(device.as_cuda_device()?)? { "TF32 \u{d7} 3" } else { "f32" };
-    Ok((device, products))
+    let name = cuda::device::name(device.as_cuda_device()?)?;
+    Ok((device, name))
 }
 
 /// What went wrong, without the backtrace that candle puts into its messages where `RUST_BACKTRACE` is set.

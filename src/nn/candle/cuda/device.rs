@@ -32,7 +32,7 @@ pub(super) fn card(device: &CudaDevice) -> &'static dyn Card {
 }
 
 /// Whether products are split: on tensor cores where there are some that can, unless something else is asked for.
-pub(in super::super) fn splits(device: &CudaDevice) -> Result<bool> {
+fn splits(device: &CudaDevice) -> Result<bool> {
     let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
     let can_split = device.cuda_stream().context().attribute(major).w()? >= AMPERE;
     match std::env::var(ASKED).as_deref() {
@@ -70,6 +70,12 @@ pub(in super::super) fn open() -> Result<Device> {
         keep_memory(card)?;
     }
     Ok(device)
+}
+
+/// What the card is called, and what products are made of there.
+pub(in super::super) fn name(device: &CudaDevice) -> Result<String> {
+    let products = if splits(device)? { "TF32 \u{d7} 3" } else { "f32" };
+    Ok(format!("{} \u{b7} {products}", device.cuda_stream().context().name().w()?))
 }
 
 /// Lets the driver keep what was freed for whoever allocates next: unless told so it hands all of it back to the system whenever

@@ -17,7 +17,6 @@
 #define UNROLL
 #define UNROLL_BY_8
 #define READ(place) (*(place))
-#define ALIGNED(bytes) __attribute__((aligned(bytes)))
 
 typedef struct {
     int x, y;

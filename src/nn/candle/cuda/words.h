@@ -10,7 +10,6 @@
 #define WAIT_FOR_ALL __syncthreads()
 #define UNROLL _Pragma("unroll")
 #define UNROLL_BY_8 _Pragma("unroll 8")
-#define ALIGNED(bytes) __align__(bytes)
 // Of what nobody writes meanwhile: so it need not wait for anything written before.
 #define READ(place) __ldg(place)
 #endif
