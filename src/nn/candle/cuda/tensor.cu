@@ -41,7 +41,7 @@ DEVICE void fetch_four(Shared to, const float *from, int is_there)
 
 // Ends a group of copies; waits until all groups but the last `n` have come.
 #define END_GROUP asm volatile("cp.async.commit_group;")
-#define WAIT_FOR_GROUPS_BUT(n) asm volatile("cp.async.wait_group %0;" ::"n"(n))
+#define WAIT_FOR_GROUPS_BUT(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
 
 DEVICE unsigned bits_of(float number)
 {
@@ -80,14 +80,11 @@ DEVICE void split(float number, unsigned *high, unsigned *low)
     *low = bits_of(number - of_bits(*high));
 }
 
+#define NAME(name) name##_128
 #define PIXELS 128
-#define SPLIT split_128
-#define ADD_SPLIT add_split_128
 #include "split.inc"
+#undef NAME
 #undef PIXELS
-#undef SPLIT
-#undef ADD_SPLIT
+#define NAME(name) name##_64
 #define PIXELS 64
-#define SPLIT split_64
-#define ADD_SPLIT add_split_64
 #include "split.inc"
