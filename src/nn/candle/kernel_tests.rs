@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::CandleExecutor;
 use super::convolution::{Convolution, Finish, Shape};
 use super::cuda::Card;
+use super::cuda::convolution::SPLIT;
 use super::cuda::emulated::Emulated;
 use super::pool::{AvgPool, MaxPool};
 use super::program::Program;
@@ -31,6 +32,12 @@ impl Place {
 
     fn emulated_tensor_cores() -> Self {
         Self(Device::Cpu, &Emulated::Split)
+    }
+
+    /// How far off sums of products may be. Where f32 rounds, a tensor core cuts off: on a card, where emulated ones round.
+    fn rounding(&self) -> f64 {
+        let cuts_off = self.0.is_cuda() && self.1.tiles() == SPLIT;
+        if cuts_off { 3e-6 } else { 1e-6 }
     }
 
     /// Runs `work` here with kernels, and on the processor without them.
@@ -111,7 +118,7 @@ fn convolutions_forward_and_back(place: &Place) {
         let ways = ["forward", "with all", "back", "back to others, through a slope", "by kernel"];
         for (what, (own, composed)) in ways.into_iter().zip(own.iter().zip(&composed)) {
             let off = distance(own, composed);
-            assert!(off < 1e-6, "{window:?} of {size:?}, {what}: {off:e}");
+            assert!(off < place.rounding(), "{window:?} of {size:?}, {what}: {off:e}");
         }
     }
 }
@@ -213,13 +220,16 @@ fn training_steps(place: &Place) {
         for (own, composed) in own.iter().zip(&composed) {
             let name = &own.name;
             let off = distance(&own.values, &composed.values);
-            assert!(off < 1e-6, "{name}, {statistics:?}: {off:e}");
+            assert!(off < place.rounding(), "{name}, {statistics:?}: {off:e}");
             let (Some(own), Some(composed)) = (&own.gradient, &composed.gradient) else { continue };
             let most = |gradient: &Tensor| gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             // A bias before the norm of a batch has no effect: its gradient is what is rounded.
             let is_nought = statistics == Statistics::Batch && most(composed) < 1e-4;
             let off = distance(own, composed);
-            assert!(off < 1e-5 || is_nought && most(own) < 1e-4, "gradient of {name}, {statistics:?}: {off:e}");
+            assert!(
+                off < 10.0 * place.rounding() || is_nought && most(own) < 1e-4,
+                "gradient of {name}, {statistics:?}: {off:e}"
+            );
         }
     }
 }

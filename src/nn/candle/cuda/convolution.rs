@@ -6,7 +6,7 @@ use super::{Call, Card, Operand, THREADS};
 use crate::nn::graph::Window;
 
 /// A kernel and the outputs and pixels of its blocks' tiles.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) struct Tile {
     pub(super) kernel: &'static str,
     outputs: usize,
