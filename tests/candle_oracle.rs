@@ -35,6 +35,8 @@ fn compare<T: Real + WithDType>(network: Network, variant: &Variant, limits: [f6
     let images: Vec<T> = uniform.map(<T as Real>::from_f64).collect();
     // One row at a time on candle, so that batches are put together too.
     let mut theirs = candle::executor(&plan, &Device::Cpu, 1).unwrap();
+    // Several intervals of a path at once, and one that is left.
+    let mut together = candle::executor(&plan, &Device::Cpu, 2).unwrap();
     let mut ours = CpuExecutor::new(Arc::new(plan), ROWS).unwrap();
     for at in [At::Input, At::Features] {
         let [ours, theirs]: [Gradients<T>; 2] = [
@@ -61,7 +63,7 @@ fn compare<T: Real + WithDType>(network: Network, variant: &Variant, limits: [f6
     let points: Vec<T> = [0.0, 0.1, 0.4, 1.0].into_iter().flat_map(at).collect();
     let between = |from: &[f64], to: &[f64]| from.iter().zip(to).map(|(a, b)| (a + b) / 2.0).collect();
     let [ours_between, theirs_between]: [Secants<T>; 2] =
-        [ours.secants(&points, &between, &|| false).unwrap(), theirs.secants(&points, &between, &|| false).unwrap()];
+        [ours.secants(&points, &between, &|| false).unwrap(), together.secants(&points, &between, &|| false).unwrap()];
     let logits = relative(&theirs_between.logits, &ours_between.logits);
     let gradient = relative(&theirs_between.gradient, &ours_between.gradient);
     println!("{} secants {}: logits {logits:.1e}, gradient {gradient:.1e}", network.name(), std::any::type_name::<T>());
@@ -69,7 +71,7 @@ fn compare<T: Real + WithDType>(network: Network, variant: &Variant, limits: [f6
     // The same on the device, of which two images and the sum remain.
     let (line, places) = (Line { from, to }, [0.0, 0.1, 0.4, 1.0]);
     let ours_along = ours.along(line, &places, &between, &|| false).unwrap();
-    let theirs_along = theirs.along(line, &places, &between, &|| false).unwrap();
+    let theirs_along = together.along(line, &places, &between, &|| false).unwrap();
     let logits = relative(&theirs_along.logits, &ours_along.logits);
     let gradient = relative(&theirs_along.gradient, &ours_along.gradient);
     assert!(logits <= limits[0] && gradient <= limits[1], "{network:?} along a line: {logits:e} {gradient:e}");

@@ -23,7 +23,8 @@ from photographs import loader
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 AT_ONCE = (1, 5, 10, 25)
 # Without "compiled", which takes minutes a network, a machine that is lent for minutes can be measured.
-MODES = os.environ.get("CAPTUM_BENCH_MODES", "eager,compiled").split(",")
+MODES = os.environ.get("CAPTUM_BENCH_MODES", "eager compiled").split()
+assert set(MODES) <= {"eager", "compiled"} and "eager" in MODES, f"CAPTUM_BENCH_MODES is {MODES}"
 
 
 def device_of(task):

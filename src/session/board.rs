@@ -164,6 +164,11 @@ impl Board {
         Arc::ptr_eq(&self.list, list)
     }
 
+    /// Whether nobody works and nobody waits, but for a map that gets sharper.
+    pub fn is_quiet(&self) -> bool {
+        self.stage != Stage::Urgent && self.busy.is_empty()
+    }
+
     /// Whether work on `case` must stand back now for what is on screen.
     pub fn stands_back(&self, case: CaseId) -> bool {
         self.stage == Stage::Urgent

@@ -196,6 +196,9 @@ impl Hub {
             if let Some(job) = board.next_job(self.networks.settled()) {
                 return Some(job);
             }
+            if board.is_quiet() {
+                self.networks.rest();
+            }
             board = self.wait(board);
         }
     }

@@ -26,6 +26,16 @@ struct Ready {
     idle: Vec<Box<dyn Executor>>,
 }
 
+impl Slot {
+    /// The executors that wait, if there are any.
+    fn take_idle(&mut self) -> Option<Vec<Box<dyn Executor>>> {
+        match self {
+            Self::Ready(ready) if !ready.idle.is_empty() => Some(std::mem::take(&mut ready.idle)),
+            _ => None,
+        }
+    }
+}
+
 /// What is said of a network whose weights are still being read.
 const LOADING: &str = "its weights are being read";
 
@@ -110,6 +120,14 @@ impl Networks {
                 ready.model.forget_gradients();
             }
         }
+    }
+
+    /// Frees what executors that wait have room for, as long as nothing is graded.
+    pub fn rest(&self) {
+        let mut slots = lock(&self.slots);
+        let idle: Vec<_> = slots.values_mut().filter_map(Slot::take_idle).collect();
+        drop(slots);
+        drop(idle);
     }
 
     /// How many images they grade at once best; none of them changes what another gets.

@@ -8,6 +8,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use candle_core::{Device, Tensor, WithDType};
 
@@ -89,13 +90,12 @@ impl Pass {
     }
 }
 
-/// Where a forward pass begins.
-#[derive(Clone, Copy)]
-enum Start<'a> {
+/// Where a forward pass begins. It is let go as soon as it was read.
+enum Start {
     /// With `[rows, 3, side, side]`.
-    Image(&'a Tensor),
+    Image(Tensor),
     /// With what the stem's ReLU sees.
-    Stem(&'a Tensor),
+    Stem(Tensor),
 }
 
 /// One forward pass.
@@ -130,9 +130,12 @@ impl<T: Real + WithDType> CandleExecutor<T> {
     /// Runs `work`, which takes `count` rows; where the memory is too small, all over with half as many at once.
     fn within_memory<R>(&mut self, count: usize, work: impl Fn(&Self) -> Result<R, Failure>) -> Result<R, NnError> {
         loop {
+            self.rows = self.rows.min(self.program.most_rows.load(Ordering::Relaxed));
             let rows = self.rows.min(count);
             match work(self) {
-                Err(Failure::Device(error)) if rows > 1 && super::is_out_of_memory(&error) => self.rows = rows / 2,
+                Err(Failure::Device(error)) if rows > 1 && super::is_out_of_memory(&error) => {
+                    self.program.most_rows.fetch_min(rows / 2, Ordering::Relaxed);
+                }
                 result => return result.map_err(Failure::error),
             }
         }
@@ -145,30 +148,28 @@ impl<T: Real + WithDType> CandleExecutor<T> {
     fn forward(&self, start: Start, pass: Pass, interrupt: &Interrupt) -> Result<Forward, Failure> {
         let Program { steps, last_reader, features, card, .. } = &*self.program;
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
-        let (Start::Image(given) | Start::Stem(given)) = start;
-        let mut forward = Forward { logits: given.clone(), kept: Vec::with_capacity(steps.len()), features: None };
-        for (id, step) in steps.iter().enumerate() {
+        let (mut kept, mut activation) = (Vec::with_capacity(steps.len()), None);
+        let (first, mut start) = match start {
+            Start::Image(image) => (0, Some(image)),
+            Start::Stem(seen) => (STEM, Some(seen)),
+        };
+        kept.resize_with(first, || None);
+        for (id, step) in steps.iter().enumerate().skip(first) {
             go_on(interrupt)?;
-            let (value, kept) = match start {
-                Start::Stem(_) if id < STEM => {
-                    forward.kept.push(None);
-                    continue;
-                }
-                Start::Stem(seen) if id == STEM => rectified(seen, *card)?,
-                _ => run::<T>(step, given, &values, pass.keeps(id), *card)?,
+            let (value, keep) = match start.take() {
+                Some(seen) if id == STEM => rectified(&seen, *card)?,
+                image => run::<T>(step, image.as_ref(), &values, pass.keeps(id), *card)?,
             };
-            forward.kept.push(kept);
+            kept.push(keep);
             if pass == Pass::Images(Some(*features)) && id == *features {
-                forward.features = Some(value.clone());
-            }
-            if id + 1 == steps.len() {
-                forward.logits = value.flatten_from(1)?;
+                activation = Some(value.clone());
             }
             values[id] = Some(value);
             let read = step.inputs.iter().copied().chain(step.residual());
             read.filter(|&input| last_reader[input] == id).for_each(|input| values[input] = None);
         }
-        Ok(forward)
+        let last = values.pop().flatten().ok_or_else(|| candle_core::Error::Msg("a plan without steps".to_owned()))?;
+        Ok(Forward { logits: last.flatten_from(1)?, kept, features: activation })
     }
 
     /// From the derivative by the logits to the one by the value of step `to`, or by the image if that is the first step.
@@ -180,6 +181,8 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         interrupt: &Interrupt,
     ) -> Result<Tensor, Failure> {
         let steps = &self.program.steps;
+        // The gradient by what this step gives is asked for, not the one behind its slope.
+        kept[to] = None;
         let mut gradients: Vec<Option<Tensor>> = vec![None; steps.len()];
         let last = steps.len() - 1;
         gradients[last] = Some(derivative.unsqueeze(2)?.unsqueeze(3)?);
@@ -246,7 +249,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
     fn value_and_gradient_of(&self, images: &[T], to: StepId, cotangent: &Cotangent) -> Result<Gradients<T>, Failure> {
         let Program { classes, device, steps, .. } = &*self.program;
         let Forward { logits, kept, features } =
-            self.forward(Start::Image(&self.upload(images)?), Pass::Images(Some(to)), &|| false)?;
+            self.forward(Start::Image(self.upload(images)?), Pass::Images(Some(to)), &|| false)?;
         let logits = to_host::<T>(&logits)?;
         let (values, derivatives): (Vec<f64>, Vec<Vec<f64>>) = logits.chunks_exact(*classes).map(cotangent).unzip();
         let derivatives: Vec<T> = derivatives.into_iter().flatten().map(<T as Real>::from_f64).collect();
@@ -265,20 +268,20 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         interrupt: &Interrupt,
     ) -> Result<(Vec<f64>, Tensor), Failure> {
         let Program { classes, device, card, .. } = &*self.program;
+        let of_stem = matches!(points, Start::Stem(_));
         let Forward { logits, mut kept, .. } = self.forward(points, Pass::Points, interrupt)?;
         // This waits until all of forward has run; then the first step of backward asks again, before anything else is queued.
         let logits = to_host::<T>(&logits)?;
         let cotangents = nn::cotangents(&logits, *classes, between);
         let derivatives: Vec<T> = cotangents.into_iter().map(<T as Real>::from_f64).collect();
         let derivative = Tensor::from_vec(derivatives, (logits.len() / classes - 1, *classes), device)?;
-        let gradient = match (points, kept[STEM].take()) {
-            (Start::Stem(_), Some(Kept::Slope(slope))) => {
-                share::times::<T>(&self.backward(&derivative, kept, STEM, interrupt)?, &slope, *card)?
-            }
-            (_, stem) => {
-                kept[STEM] = stem;
-                self.backward(&derivative, kept, 0, interrupt)?
-            }
+        let gradient = if of_stem {
+            let Some(Kept::Slope(slope)) = kept[STEM].take() else {
+                return Err(candle_core::Error::Msg("the stem kept no slope".to_owned()).into());
+            };
+            share::times::<T>(&self.backward(&derivative, kept, STEM, interrupt)?, &slope, *card)?
+        } else {
+            self.backward(&derivative, kept, 0, interrupt)?
         };
         Ok((logits, gradient))
     }
@@ -311,7 +314,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         for first in (0..places.len() - 1).step_by(self.rows) {
             let places = &places[first..places.len().min(first + self.rows + 1)];
             let points = self.points(&ends, places)?;
-            let start = if stem.is_some() { Start::Stem(&points) } else { Start::Image(&points) };
+            let start = if stem.is_some() { Start::Stem(points) } else { Start::Image(points) };
             let (logits, gradient) = self.secants_of(start, between, interrupt)?;
             let widths: Vec<f64> = places.windows(2).map(|ends| ends[1] - ends[0]).collect();
             let one = (1, gradient.dim(1)?, gradient.dim(2)?, gradient.dim(3)?);
@@ -339,7 +342,7 @@ fn go_on(interrupt: &Interrupt) -> Result<(), NnError> {
 /// A step's value and, where it is kept, what backward needs of it.
 fn run<T: Real + WithDType>(
     step: &Step,
-    image: &Tensor,
+    image: Option<&Tensor>,
     values: &[Option<Tensor>],
     keep: Option<Rows>,
     card: Option<&'static dyn Card>,
@@ -348,7 +351,10 @@ fn run<T: Real + WithDType>(
         values[id].as_ref().ok_or_else(|| candle_core::Error::Msg(format!("the value of step {id} is gone")))
     };
     Ok(match &step.work {
-        Work::Preprocess(preprocess) => (preprocess.forward(image)?, None),
+        Work::Preprocess(preprocess) => match image {
+            Some(image) => (preprocess.forward(image)?, None),
+            None => candle_core::bail!("a step after the first has no image"),
+        },
         Work::Convolution(Frozen { convolution, kernel, bias, residual, relu }) => {
             let (input, residual) = (value(step.inputs[0])?, residual.map(value).transpose()?);
             let run = |relu| {
@@ -423,7 +429,7 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
             let mut all = Vec::new();
             for batch in images.chunks(this.row() * this.rows) {
                 all.extend(to_host::<T>(
-                    &this.forward(Start::Image(&this.upload(batch)?), Pass::Images(None), &|| false)?.logits,
+                    &this.forward(Start::Image(this.upload(batch)?), Pass::Images(None), &|| false)?.logits,
                 )?);
             }
             Ok(all)
@@ -455,8 +461,8 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
         self.within_memory(intervals, |this| {
             let mut all = Secants::default();
             for stretch in nn::stretches(points, this.row(), this.rows)? {
-                let points = this.upload(stretch)?;
-                let (logits, gradient) = this.secants_of(Start::Image(&points), between, interrupt)?;
+                let points = Start::Image(this.upload(stretch)?);
+                let (logits, gradient) = this.secants_of(points, between, interrupt)?;
                 all.append(Secants { logits, gradient: channels_last(&gradient)? }, this.program.classes);
             }
             Ok(all)

@@ -19,7 +19,7 @@ use crate::nn::graph::{Graph, Padding, Variant, Window};
 use crate::nn::plan::Plan;
 use crate::nn::training::Statistics;
 use crate::nn::training::small::{IMAGES, SMALL, loss, small_network};
-use crate::nn::{Executor, Network};
+use crate::nn::{Executor, Line, Network};
 
 /// Where kernels run.
 #[derive(Clone)]
@@ -93,7 +93,10 @@ fn convolutions_forward_and_back(place: &Place) {
         (window([1, 7], 1, [0, 0, 3, 3]), [5, 9], [6, 4], 2),
         (window([7, 1], 1, [3, 3, 0, 0]), [9, 5], [6, 4], 2),
         (window([5, 5], 1, [2; 4]), [7, 7], [3, 5], 1),
-        (window([1, 1], 1, [0; 4]), [92, 92], [2, 128], 4),
+        (window([1, 1], 1, [0; 4]), [92, 92], [16, 128], 4),
+        // All channels of a slab through one tap, there and back.
+        (window([3, 3], 1, [1; 4]), [9, 10], [32, 48], 2),
+        (window([3, 3], 2, [0; 4]), [11, 9], [16, 32], 2),
         (window([1, 3], 2, [0, 0, 1, 1]), [23, 21], [50, 131], 2),
     ] {
         let output = window.output(size).unwrap();
@@ -189,21 +192,38 @@ fn slopes_and_gates(place: &Place) {
     assert!(value < 1e-9 && times < 1e-6 && distance(&own.2, &composed.2) < 1e-9);
 }
 
-/// All of a network: what one kernel writes is what the next one reads.
+/// All of InceptionV3: what one kernel writes is what the next one reads.
 fn a_whole_network(place: &Place) {
     let network = Network::InceptionV3;
-    let graph = Graph::new(network, &Variant::keras(network, Some(5)), 75).unwrap();
-    let plan = Plan::<f32>::new(&graph, &formula::parameters(&graph, 5)).unwrap();
-    let points: Vec<f32> = numbers(2 * 75 * 75 * 3, 13, 1 << 40).iter().map(|number| 0.5 + 0.5 * number).collect();
+    a_network(place, &Graph::new(network, &Variant::keras(network, Some(5)), 75).unwrap());
+}
+
+/// The same of what all three have, in little.
+fn a_small_network(place: &Place) {
+    a_network(place, &small_network(&Variant::keras(Network::ResNet50, Some(3))));
+}
+
+fn a_network(place: &Place, graph: &Graph) {
+    let side = graph.side;
+    let plan = Plan::<f32>::new(graph, &formula::parameters(graph, 5)).unwrap();
+    let points: Vec<f32> = numbers(2 * side * side * 3, 13, 1 << 40).iter().map(|number| 0.5 + 0.5 * number).collect();
+    let (from, to) = points.split_at(side * side * 3);
     let [own, composed] = place.both(|device, card| {
         let program = Arc::new(Program::with(&plan, device, card).unwrap());
-        CandleExecutor::<f32>::of(program, 2).secants(&points, &|from, _| from.to_vec(), &|| false).unwrap()
+        let mut executor = CandleExecutor::<f32>::of(program, 2);
+        let between = |from: &[f64], _: &[f64]| from.to_vec();
+        let secants = executor.secants(&points, &between, &|| false).unwrap();
+        let along = executor.along(Line { from, to }, &[0.0, 0.3, 0.6, 1.0], &between, &|| false).unwrap();
+        let sum = along.gradient.iter().map(|&value| value as f32).collect();
+        [(secants.logits, secants.gradient), (along.logits, sum)]
     });
-    let logits: f64 = own.logits.iter().zip(&composed.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    let [gradient, other] = [&own, &composed]
-        .map(|secants| Tensor::from_slice(&secants.gradient, secants.gradient.len(), &Device::Cpu).unwrap());
-    let off = distance(&gradient, &other);
-    assert!(logits < 1e-4 && off < 1e-2, "logits {logits:e}, gradients {off:e}");
+    for (what, (own, composed)) in ["secants", "along"].into_iter().zip(own.iter().zip(&composed)) {
+        let logits: f64 = own.0.iter().zip(&composed.0).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let [gradient, other] =
+            [own, composed].map(|(_, gradient)| Tensor::new(gradient.as_slice(), &Device::Cpu).unwrap());
+        let off = distance(&gradient, &other);
+        assert!(logits < 1e-4 && off < 1e-2, "{what}: logits {logits:e}, gradients {off:e}");
+    }
 }
 
 /// Whole training steps: every gradient, and what batch norm leaves behind.
@@ -266,6 +286,11 @@ fn an_emulated_network() {
     a_whole_network(&Place::emulated());
 }
 
+#[test]
+fn a_small_network_by_emulated_tensor_cores() {
+    a_small_network(&Place::emulated_tensor_cores());
+}
+
 #[cfg(feature = "cuda")]
 #[test]
 #[ignore = "it needs an NVIDIA card: packaging/cuda/check --build runs it where there is one"]
@@ -278,6 +303,7 @@ fn on_a_card() {
     pools_forward_back_and_between(&place);
     slopes_and_gates(&place);
     a_whole_network(&place);
+    a_small_network(&place);
     training_steps(&place);
     let terabyte = candle_core::Tensor::zeros(1 << 38, DType::F32, &place.0);
     assert!(super::is_out_of_memory(&terabyte.unwrap_err()), "another word for it");

@@ -34,7 +34,7 @@ const ROWS: usize = 8;
 /// The same by kernels of our own: the small images of a network's end must fill a card as well. Fewer where its memory is too
 /// small for them.
 const ROWS_ON_A_CARD: usize = 32;
-/// Images at once by kernels of our own; not measured yet.
+/// Images at once by kernels of our own: more wait for their files longer than a card works on them.
 const IMAGES_ON_A_CARD: usize = 16;
 
 /// A network with weights on one of candle's devices.

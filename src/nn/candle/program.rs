@@ -1,5 +1,7 @@
 //! A [`Plan`] comes in; the same steps with their weights on a device go out.
 
+use std::sync::atomic::AtomicUsize;
+
 use candle_core::{Device, Result, Tensor, WithDType};
 
 use super::convolution::{Convolution, Finish, Kernel, Shape};
@@ -21,6 +23,8 @@ pub(super) struct Program {
     pub(super) classes: usize,
     pub(super) features: StepId,
     pub(super) steps: Vec<Step>,
+    /// Rows at once that the device's memory was found to hold.
+    pub(super) most_rows: AtomicUsize,
     /// The first step that reads each step's value; its own where there is none.
     pub(super) first_reader: Vec<StepId>,
     /// The last one.
@@ -123,7 +127,8 @@ impl Program {
             steps.push(step);
         }
         let (side, classes, features) = (plan.side, plan.classes(), plan.features);
-        Ok(Self { device: device.clone(), card, side, classes, features, steps, first_reader, last_reader })
+        let most_rows = AtomicUsize::new(usize::MAX);
+        Ok(Self { device: device.clone(), card, side, classes, features, steps, most_rows, first_reader, last_reader })
     }
 }
 

@@ -35,12 +35,13 @@ pub(super) fn card(device: &CudaDevice) -> &'static dyn Card {
 fn splits(device: &CudaDevice) -> Result<bool> {
     let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
     let can_split = device.cuda_stream().context().attribute(major).w()? >= AMPERE;
-    match std::env::var(ASKED).as_deref() {
-        Err(_) => Ok(can_split),
-        Ok("f32") => Ok(false),
-        Ok("tf32x3") if can_split => Ok(true),
-        Ok("tf32x3") => Err(Error::Msg(format!("{ASKED} asks for tf32x3, which cards have from Ampere on"))),
-        Ok(other) => Err(Error::Msg(format!("{ASKED} is {other}: it takes f32 or tf32x3"))),
+    let asked = std::env::var_os(ASKED);
+    match asked.as_ref().map(|asked| asked.to_string_lossy()).as_deref() {
+        None => Ok(can_split),
+        Some("f32") => Ok(false),
+        Some("tf32x3") if can_split => Ok(true),
+        Some("tf32x3") => Err(Error::Msg(format!("{ASKED} asks for tf32x3, which cards have from Ampere on"))),
+        Some(other) => Err(Error::Msg(format!("{ASKED} is {other}: it takes f32 or tf32x3"))),
     }
 }
 
@@ -67,7 +68,6 @@ pub(in super::super) fn open() -> Result<Device> {
         // SAFETY: whatever lies on this device is allocated, used and freed in its one stream, whose order is all that events
         // would keep.
         unsafe { card.disable_event_tracking() };
-        keep_memory(card)?;
     }
     Ok(device)
 }
@@ -78,32 +78,22 @@ pub(in super::super) fn name(device: &CudaDevice) -> Result<String> {
     Ok(format!("{} \u{b7} {products}", device.cuda_stream().context().name().w()?))
 }
 
-/// Lets the driver keep what was freed for whoever allocates next: unless told so it hands all of it back to the system whenever
-/// somebody waits for the card, and fetches it anew.
-fn keep_memory(device: &CudaDevice) -> Result<()> {
-    let context = device.cuda_stream().context().clone();
-    context.bind_to_thread().w()?;
-    let (mut pool, mut most) = (std::ptr::null_mut(), u64::MAX);
-    // SAFETY: the device is open; the attribute is a u64, which is read during the call.
-    unsafe {
-        sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device()).result().w()?;
-        let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-        sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut most).cast()).result().w()
-    }
-}
-
-/// Whether kernels run there: a driver that is too old for them says so here.
+/// Whether kernels of both kinds run there: a driver that is too old for them says so here.
 pub(in super::super) fn check(device: &Device) -> Result<()> {
-    let window = Window { kernel: [1, 1], stride: 1, padding: Padding::VALID };
-    // As many outputs as no thread makes alone.
-    let shape = Shape { window, channels: [1, 16], sizes: [[1, 1], [1, 1]] };
-    let two = |shape: &[usize]| Tensor::full(2.0_f32, shape, device);
     let Some(card) = super::card(device, DType::F32) else { return Ok(()) };
-    let four = Product::forward(shape, device)?.of(&two(&[1; 4])?, &two(&[1, 16])?, Finish::default(), card)?;
-    match four.flatten_all()?.to_vec1::<f32>()?.as_slice() {
-        values if values == [4.0; 16] => Ok(()),
-        wrong => Err(Error::Msg(format!("2 x 2 is {wrong:?} by a kernel on it"))),
+    let window = Window { kernel: [1, 1], stride: 1, padding: Padding::VALID };
+    let two = |shape: &[usize]| Tensor::full(2.0_f32, shape, device);
+    // A thread makes few outputs alone, as any card can; more of them are made in tiles.
+    for outputs in [1, 16] {
+        let shape = Shape { window, channels: [1, outputs], sizes: [[1, 1], [1, 1]] };
+        let (image, weights) = (two(&[1; 4])?, two(&[1, outputs])?);
+        let four = Product::forward(shape, device)?.of(&image, &weights, Finish::default(), card)?;
+        let values = four.flatten_all()?.to_vec1::<f32>()?;
+        if values != vec![4.0; outputs] {
+            return Err(Error::Msg(format!("2 x 2 is {values:?} by a kernel on it")));
+        }
     }
+    Ok(())
 }
 
 /// The device of the first tensor that is read.

@@ -1,5 +1,5 @@
-// Runs the kernels of kernels.cu and tensor.cu on a processor, for tests: the threads of a block take turns, each up to the next barrier, and
-// blocks follow one another.
+// Runs the kernels of kernels.cu and tensor.cu on a processor, for tests: the threads of a block take turns, each up to the next
+// barrier, and blocks follow one another.
 
 #define _XOPEN_SOURCE 700
 
@@ -28,7 +28,6 @@ static char stacks[256][1 << 16];
 
 #include "kernels.cu"
 #undef DEPTH
-#undef STEP
 
 // Copies come at once.
 #define END_GROUP

@@ -1,9 +1,9 @@
 //! Own kernels for a CUDA card (`kernels.cu`): what candle composes of many passes over memory, in one or two. A [`Call`] comes in,
 //! a tensor goes out.
 //!
-//! A convolution reads the image where it lies, a gradient between the zeros of a stride too, and adds bias and residual and cuts
-//! off what is negative before it writes; all products are f32. Nothing here has run on a card: on a processor, tests run the same
-//! lines of the kernels with everything around them (`emulated`).
+//! A convolution reads the image where it lies, without the zeros of a stride, and adds what comes to its sums before it writes.
+//! Products are of f32 (`kernels.cu`), or three of TF32 each where tensor cores can (`tensor.cu`). On a processor, tests run the
+//! same lines of the kernels with everything around them (`emulated`).
 
 pub(super) mod convolution;
 #[cfg(feature = "cuda")]

@@ -26,7 +26,7 @@ pub(in super::super) fn rectify(seen: &Tensor, card: &dyn Card) -> Result<(Tenso
 pub(in super::super) fn times(gradient: &Tensor, kept: &Tensor, card: &dyn Card) -> Result<Tensor> {
     let (rows, size) = (gradient.dim(0)?, gradient.elem_count() / gradient.dim(0)?);
     // Of what was put together each part comes back with the others between its rows.
-    let is_whole = rows > 0 && gradient.narrow(0, 0, 1)?.is_contiguous();
+    let is_whole = gradient.narrow(0, 0, 1)?.is_contiguous();
     let gradient = if is_whole { gradient.clone() } else { gradient.contiguous()? };
     card.one(&Call {
         kernel: "times_slope",

@@ -1,7 +1,7 @@
 // Convolutions by tensor cores, from Ampere on: every product of f32 as three of TF32.
 //
-// A number is split into what TF32 holds of it and the rest; the product of the two rests is left out. What is left out is
-// a millionth of a product at most, and sums are f32 (Ootomo and Yokota, arXiv 2203.03341).
+// A number is split into what TF32 holds of it and what TF32 holds of the rest; the product of the rests is left out. So of a product
+// 2e-6 are lost at most, and sums are f32 (Ootomo and Yokota, arXiv 2203.03341).
 //
 // A block makes OUTPUTS of PIXELS, eight warps side by side: two of them along the outputs, four along the pixels. While they
 // multiply a slab of DEPTH that lies in one of STAGES parts of shared memory, the others are filled.

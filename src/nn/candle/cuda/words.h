@@ -3,7 +3,7 @@
 // The words of CUDA that kernels use; emulate.c has its own.
 
 #ifndef EMULATED
-// Of which so many blocks at least find room on a multiprocessor.
+// With so few registers that so many blocks find them on a multiprocessor.
 #define KERNEL_OF(blocks) extern "C" __global__ void __launch_bounds__(256, blocks)
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__ __align__(16)
