@@ -16,11 +16,13 @@ use crate::session::{Networks, grade_all, prepare};
 
 /// Fewer pixels than this are no full-resolution photograph.
 const LEAST: f64 = 4.0;
+/// Files for each thread at least: of one for each all are decoded at the same time, and nothing overlaps.
+const FILES_A_THREAD: usize = 4;
 
 /// Grading of some files: seconds of every run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GradingRow {
-    /// How many photographs.
+    /// How many photographs; where there are more threads, the same ones several times.
     pub files: usize,
     /// Their mean size in millions of pixels.
     pub megapixels: f64,
@@ -45,6 +47,8 @@ pub struct GradingRow {
 /// Grades those of `samples` that are JPEG files of full resolution; `None` where there are none, or no network for them.
 pub fn measure(run: &mut Run, networks: &Networks, samples: &[Sample]) -> Result<Option<GradingRow>, BenchError> {
     let chosen: Vec<&Sample> = samples.iter().filter(|sample| is_full_jpeg(sample)).collect();
+    let times = (FILES_A_THREAD * rayon::current_num_threads()).div_ceil(chosen.len().max(1));
+    let chosen = chosen.repeat(times);
     let files: Vec<PathBuf> = chosen.iter().map(|sample| sample.path.clone()).collect();
     let ready = networks.ready();
     let Some(&first) = ready.first().filter(|_| !files.is_empty()) else {

@@ -126,6 +126,12 @@ pub struct Line<'a, T = f32> {
 }
 
 impl<T: Real> Line<'_, T> {
+    /// An error unless both ends have so many numbers.
+    fn check(&self, row: usize) -> Result<(), NnError> {
+        let wrong = [self.from, self.to].into_iter().find(|end| end.len() != row);
+        wrong.map_or(Ok(()), |end| Err(NnError::Shape { expected: row, given: end.len() }))
+    }
+
     /// Appends the images at some places, one after another.
     fn append(&self, places: &[f64], points: &mut Vec<T>) {
         points.reserve(places.len() * self.from.len());

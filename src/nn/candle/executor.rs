@@ -311,8 +311,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let stem = self.program.stem();
         let ends = stem.map_or_else(|| Ok(ends.clone()), |stem| stem.see::<T>(ends))?;
         let (mut all, mut sum) = (Vec::new(), None);
-        for first in (0..places.len() - 1).step_by(self.rows) {
-            let places = &places[first..places.len().min(first + self.rows + 1)];
+        for places in nn::stretches(places, 1, self.rows)? {
             let points = self.points(&ends, places)?;
             let start = if stem.is_some() { Start::Stem(points) } else { Start::Image(points) };
             let (logits, gradient) = self.secants_of(start, between, interrupt)?;
@@ -476,10 +475,8 @@ impl<T: Real + WithDType> Executor<T> for CandleExecutor<T> {
         between: &Between,
         interrupt: &Interrupt,
     ) -> Result<Along, NnError> {
+        line.check(self.row())?;
         let (ends, intervals) = ([line.from, line.to].concat(), places.len().saturating_sub(1));
-        if self.count(&ends)? != 2 || intervals == 0 {
-            return Err(NnError::Shape { expected: 2 * self.row(), given: ends.len() });
-        }
         self.within_memory(intervals, |this| this.along_of(&this.upload(&ends)?, places, between, interrupt))
     }
 }

@@ -206,11 +206,7 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
         between: &Between,
         interrupt: &Interrupt,
     ) -> Result<Along, NnError> {
-        for end in [line.from, line.to] {
-            if end.len() != self.row() {
-                return Err(NnError::Shape { expected: self.row(), given: end.len() });
-            }
-        }
+        line.check(self.row())?;
         let mut gradient = vec![0.0; line.from.len()];
         let (mut points, mut all) = (Vec::new(), Secants::default());
         for places in nn::stretches(places, 1, TOGETHER)? {
