@@ -349,6 +349,18 @@ mod tests {
     }
 
     #[test]
+    fn it_is_quiet_when_nobody_grades() {
+        let mut board = board(3);
+        assert!(board.is_quiet());
+        board.show(view(0));
+        assert!(!board.is_quiet(), "a person waits");
+        board.stage = Stage::Refining;
+        assert!(board.is_quiet());
+        board.occupy(CaseId(1));
+        assert!(!board.is_quiet(), "the next case is graded");
+    }
+
+    #[test]
     fn done_cases_are_not_done_again() {
         let mut board = board(3);
         board.set_mark(CaseId(0), Mark::Graded);

@@ -188,3 +188,36 @@ pub fn open_device(choice: DeviceChoice) -> Result<Device, String> {
         Ok(Device { fallback: Some(error.to_string()), ..cpu })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::formula;
+    use crate::nn::Precision;
+    use crate::nn::cpu::CpuModel;
+    use crate::nn::graph::{Graph, Variant};
+    use crate::nn::plan::Plan;
+
+    const SIDE: usize = 75;
+
+    #[test]
+    fn who_rests_holds_nothing_and_grades_as_before() {
+        let network = Network::InceptionV3;
+        let graph = Graph::new(network, &Variant::keras(network, Some(5)), SIDE).unwrap();
+        let plan = Plan::new(&graph, &formula::parameters(&graph, 5)).unwrap();
+        let model = CpuModel::new(network, Arc::new(plan), "formula".to_owned(), Precision::F32).unwrap();
+        let networks = Networks::loading(&[network]);
+        networks.set(network, Slot::Ready(Ready { model: Arc::new(model), idle: Vec::new() }));
+        let waiting = || match lock(&networks.slots).get(&network) {
+            Some(Slot::Ready(ready)) => ready.idle.len(),
+            _ => 0,
+        };
+        let image = vec![0.5; SIDE * SIDE * 3];
+        let before = networks.verdict(network, &image);
+        assert!(matches!(before, Verdict::Graded(_)), "{before:?}");
+        assert_eq!(waiting(), 1);
+        networks.rest();
+        assert_eq!(waiting(), 0);
+        assert_eq!(networks.verdict(network, &image), before);
+    }
+}
