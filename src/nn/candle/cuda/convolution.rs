@@ -108,14 +108,13 @@ impl Product {
         let [channels, height, width] = read;
         let (mut taps, mut phases, mut order) = (Vec::new(), vec![0], Vec::new());
         for phase in 0..spread * spread {
+            let first = [phase / spread, phase % spread];
+            // Places of the kernel, and where they see; the others see zeros.
             let seen = |axis: usize| {
-                let first = if axis == 0 { phase / spread } else { phase % spread };
-                let at = move |place: usize| (first + place) as i32 - before[axis] as i32;
-                (0..kernel[axis]).map(move |place| (place, at(place)))
-            };
-            // The others see zeros.
-            let seen = |axis| {
-                seen(axis).filter(|(_, at)| at % spread as i32 == 0).map(|(place, at)| (place, at / spread as i32))
+                (0..kernel[axis]).filter_map(move |place| {
+                    let at = (first[axis] + place) as i32 - before[axis] as i32;
+                    (at % spread as i32 == 0).then_some((place, at / spread as i32))
+                })
             };
             for (row, down) in seen(0) {
                 for (column, across) in seen(1) {
