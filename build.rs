@@ -6,8 +6,8 @@ use std::process::Command;
 
 const FOLDER: &str = "src/nn/candle/cuda";
 /// Files and the cards that they are for: PTX runs on every later one. Turing is the oldest that CUDA 13 knows; Ampere's tensor cores
-/// are the first that take TF32.
-const KERNELS: [(&str, &str); 2] = [("kernels", "compute_75"), ("tensor", "compute_80")];
+/// are the first that take TF32, and what Hopper's take (`90a`) no other card does.
+const KERNELS: [(&str, &str); 3] = [("kernels", "compute_75"), ("tensor", "compute_80"), ("hopper", "compute_90a")];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

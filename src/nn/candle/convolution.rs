@@ -34,16 +34,16 @@ struct Own {
 /// A convolution's kernel, as each direction reads it.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// `[taps * inputs, outputs]` for our own kernels, `[outputs, inputs, height, width]` for candle.
+    /// As our own kernels read it, or `[outputs, inputs, height, width]` for candle.
     forward: Tensor,
-    /// Turned by 180 degrees: `[taps * outputs, inputs]`, or `[inputs, outputs, height, width]`.
+    /// Turned by 180 degrees, or `[inputs, outputs, height, width]`.
     back: Tensor,
 }
 
 impl Convolution {
     pub(super) fn new(shape: Shape, device: &Device, card: Option<&'static dyn Card>) -> Result<Self> {
         let own = |card| -> Result<Own> {
-            let [forward, back] = [Product::forward(shape, device)?, Product::back(shape, device)?];
+            let [forward, back] = [Product::forward(shape, device, card)?, Product::back(shape, device, card)?];
             Ok(Own { card, outer: Outer::new(shape, &forward), forward, back })
         };
         Ok(Self { shape, own: card.map(own).transpose()? })
@@ -55,7 +55,7 @@ impl Convolution {
         let taps = values.reshape((height * width, inputs, outputs))?;
         let turned = if height * width == 1 { taps.clone() } else { taps.flip(&[0])? };
         let [forward, back] = if let Some(own) = &self.own {
-            [own.forward.weights(&taps)?, own.back.weights(&turned.transpose(1, 2)?)?]
+            [own.forward.weights(&taps, own.card)?, own.back.weights(&turned.transpose(1, 2)?, own.card)?]
         } else {
             let window = (height, width, inputs, outputs);
             [taps.reshape(window)?.permute((3, 2, 0, 1))?, turned.reshape(window)?.permute((2, 3, 0, 1))?]

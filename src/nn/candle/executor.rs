@@ -94,8 +94,8 @@ impl Pass {
 enum Start {
     /// With `[rows, 3, side, side]`.
     Image(Tensor),
-    /// With what the stem's ReLU sees.
-    Stem(Tensor),
+    /// Behind the stem: what its ReLU sees of a line's two ends, and how much of each a point is, `[rows, 2]`.
+    Line(Tensor, Tensor),
 }
 
 /// One forward pass.
@@ -149,16 +149,15 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let Program { steps, last_reader, features, card, .. } = &*self.program;
         let mut values: Vec<Option<Tensor>> = vec![None; steps.len()];
         let (mut kept, mut activation) = (Vec::with_capacity(steps.len()), None);
-        let (first, mut start) = match start {
-            Start::Image(image) => (0, Some(image)),
-            Start::Stem(seen) => (STEM, Some(seen)),
-        };
+        let first = if matches!(start, Start::Line(..)) { STEM } else { 0 };
+        let mut start = Some(start);
         kept.resize_with(first, || None);
         for (id, step) in steps.iter().enumerate().skip(first) {
             go_on(interrupt)?;
             let (value, keep) = match start.take() {
-                Some(seen) if id == STEM => rectified(&seen, *card)?,
-                image => run::<T>(step, image.as_ref(), &values, pass.keeps(id), *card)?,
+                Some(Start::Line(ends, places)) => rectified(share::rectify_line(&ends, &places, *card)?),
+                Some(Start::Image(image)) => run::<T>(step, Some(&image), &values, pass.keeps(id), *card)?,
+                None => run::<T>(step, None, &values, pass.keeps(id), *card)?,
             };
             kept.push(keep);
             if pass == Pass::Images(Some(*features)) && id == *features {
@@ -268,7 +267,7 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         interrupt: &Interrupt,
     ) -> Result<(Vec<f64>, Tensor), Failure> {
         let Program { classes, device, card, .. } = &*self.program;
-        let of_stem = matches!(points, Start::Stem(_));
+        let of_stem = matches!(points, Start::Line(..));
         let Forward { logits, mut kept, .. } = self.forward(points, Pass::Points, interrupt)?;
         // This waits until all of forward has run; then the first step of backward asks again, before anything else is queued.
         let logits = to_host::<T>(&logits)?;
@@ -286,18 +285,10 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         Ok((logits, gradient))
     }
 
-    /// The points at some places of a line from one row of `ends` to the other.
-    fn points(&self, ends: &Tensor, places: &[f64]) -> candle_core::Result<Tensor> {
-        let share = |shares: Vec<f64>| self.along_rows(&shares);
-        let (rest, place) = (share(places.iter().map(|place| 1.0 - place).collect())?, share(places.to_vec())?);
-        ends.narrow(0, 0, 1)?.broadcast_mul(&rest)? + ends.narrow(0, 1, 1)?.broadcast_mul(&place)?
-    }
-
-    /// A number for each row, `[rows, 1, 1, 1]`.
-    fn along_rows(&self, numbers: &[f64]) -> candle_core::Result<Tensor> {
-        let numbers: Vec<T> = numbers.iter().copied().map(<T as Real>::from_f64).collect();
-        let rows = numbers.len();
-        Tensor::from_vec(numbers, (rows, 1, 1, 1), &self.program.device)
+    /// How much of each end of a line its points at some places are, `[rows, 2]`.
+    fn places(&self, places: &[f64]) -> candle_core::Result<Tensor> {
+        let ends = places.iter().flat_map(|place| [1.0 - place, *place]).map(<T as Real>::from_f64);
+        Tensor::from_vec(ends.collect(), (places.len(), 2), &self.program.device)
     }
 
     /// The line's ends and points, and the sum over all intervals, are taken behind the stem: up to there everything is linear.
@@ -312,12 +303,15 @@ impl<T: Real + WithDType> CandleExecutor<T> {
         let ends = stem.map_or_else(|| Ok(ends.clone()), |stem| stem.see::<T>(ends))?;
         let (mut all, mut sum) = (Vec::new(), None);
         for places in nn::stretches(places, 1, self.rows)? {
-            let points = self.points(&ends, places)?;
-            let start = if stem.is_some() { Start::Stem(points) } else { Start::Image(points) };
+            let shares = self.places(places)?;
+            let start = match stem {
+                Some(_) => Start::Line(ends.clone(), shares),
+                None => Start::Image(share::points(&ends, &shares)?),
+            };
             let (logits, gradient) = self.secants_of(start, between, interrupt)?;
-            let widths: Vec<f64> = places.windows(2).map(|ends| ends[1] - ends[0]).collect();
+            let widths: Vec<T> = places.windows(2).map(|ends| <T as Real>::from_f64(ends[1] - ends[0])).collect();
+            let widths = Tensor::from_vec(widths, (1, places.len() - 1), &self.program.device)?;
             let one = (1, gradient.dim(1)?, gradient.dim(2)?, gradient.dim(3)?);
-            let widths = self.along_rows(&widths)?.reshape((1, ()))?;
             add(&mut sum, widths.matmul(&gradient.contiguous()?.flatten_from(1)?)?.reshape(one)?)?;
             // A stretch begins with the last point of the one before.
             all.truncate(all.len().saturating_sub(self.program.classes));
@@ -365,7 +359,7 @@ fn run<T: Real + WithDType>(
                     let y = run(true)?;
                     (y.clone(), Some(Kept::Value(y)))
                 }
-                Some(Rows::Points) => rectified(&run(false)?, card)?,
+                Some(Rows::Points) => rectified(share::rectify(&run(false)?, card)?),
             }
         }
         Work::Layer(layer) => {
@@ -377,9 +371,8 @@ fn run<T: Real + WithDType>(
 }
 
 /// What a ReLU gives of what it has seen at points of a path, and its slopes between them.
-fn rectified(seen: &Tensor, card: Option<&'static dyn Card>) -> candle_core::Result<(Tensor, Option<Kept>)> {
-    let (value, slope) = share::rectify(seen, card)?;
-    Ok((value, Some(Kept::Slope(slope))))
+fn rectified((value, slope): (Tensor, Tensor)) -> (Tensor, Option<Kept>) {
+    (value, Some(Kept::Slope(slope)))
 }
 
 /// `[rows, 3, side, side]` on the device, from channels last.

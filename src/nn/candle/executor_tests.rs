@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Error, Result, Tensor};
 
 use super::CandleExecutor;
-use super::cuda::convolution::Tile;
+use super::cuda::convolution::Tiling;
 use super::cuda::emulated::Emulated;
 use super::cuda::{Call, Card};
 use super::program::Program;
@@ -41,8 +41,8 @@ impl Card for Watched {
         Emulated::Plain.run(call)
     }
 
-    fn tiles(&self) -> &'static [Tile] {
-        Emulated::Plain.tiles()
+    fn tiling(&self) -> &'static Tiling {
+        Emulated::Plain.tiling()
     }
 }
 

@@ -33,7 +33,7 @@ use super::{Executor, Model, Network, NnError, Precision};
 const ROWS: usize = 8;
 /// The same by kernels of our own: the small images of a network's end must fill a card as well. Fewer where its memory is too
 /// small for them.
-const ROWS_ON_A_CARD: usize = 32;
+const ROWS_ON_A_CARD: usize = 64;
 /// Images at once by kernels of our own: more wait for their files longer than a card works on them.
 const IMAGES_ON_A_CARD: usize = 16;
 

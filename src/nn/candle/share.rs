@@ -29,6 +29,22 @@ pub(super) fn rectify(seen: &Tensor, card: Option<&dyn Card>) -> Result<(Tensor,
     Ok((seen.relu()?, keep(&high.gt(0.0)?.where_cond(&part, &nought)?)?))
 }
 
+/// Points of a line: how much of each of its two `ends` they are says `places`, `[rows, 2]`.
+pub(super) fn points(ends: &Tensor, places: &Tensor) -> Result<Tensor> {
+    let of_end = |end: usize| {
+        ends.narrow(0, end, 1)?.broadcast_mul(&places.narrow(1, end, 1)?.reshape(((), 1, 1, 1))?)
+    };
+    of_end(0)? + of_end(1)?
+}
+
+/// The same as [`rectify`] of a line's points.
+pub(super) fn rectify_line(ends: &Tensor, places: &Tensor, card: Option<&dyn Card>) -> Result<(Tensor, Tensor)> {
+    match card {
+        Some(card) => slope::rectify_line(ends, places, card),
+        None => rectify(&points(ends, places)?, None),
+    }
+}
+
 /// The share on which the first winner leads, from its lead at the start and the other's at the end; all where they are one.
 pub(super) fn of_leads(before: &Tensor, after: &Tensor, one: &Tensor) -> Result<Tensor> {
     let sum = (before + after)?;

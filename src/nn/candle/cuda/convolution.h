@@ -30,7 +30,11 @@ typedef struct {
     int stride;               // how far apart pixels read
     int spread;               // how far apart pixels of a phase are written
     int relu;
+    int parts;                // of the depth: out has the sums of each, [parts, rows, ...], to which nothing else has come
 } Convolution;
+
+// Parts of the depth begin where a slab does, of any kernel.
+#define SLAB 16
 
 DEVICE Tap tap_of(int offset, int place)
 {
@@ -46,10 +50,26 @@ DEVICE Tap tap_at(const int *taps, int k)
 typedef struct {
     int top, left;            // its first pixel
     int area, width;          // its pixels in an image
-    int from, to;             // its part of the depth
+    int from, to;             // this block's part of its depth
 } Phase;
 
-// Blocks take turns with phases.
+// Blocks across take turns with phases, those down with parts of the depth.
+DEVICE int part_of(const Convolution *p)
+{
+    return blockIdx.y % p->parts;
+}
+
+// Of all phases.
+DEVICE int depth_of(const Convolution *p)
+{
+    return p->phases[p->spread * p->spread];
+}
+
+DEVICE int first_output(const Convolution *p, int tile)
+{
+    return blockIdx.y / p->parts * tile;
+}
+
 DEVICE int block_of_phase(const Convolution *p)
 {
     return blockIdx.x / (p->spread * p->spread);
@@ -61,7 +81,10 @@ DEVICE Phase phase_of(const Convolution *p)
     const int top = index / p->spread, left = index % p->spread;
     const int height = (p->out_height - top + p->spread - 1) / p->spread;
     const int width = (p->out_width - left + p->spread - 1) / p->spread;
-    Phase phase = {top, left, height * width, width, p->phases[index], p->phases[index + 1]};
+    const int begin = p->phases[index], end = p->phases[index + 1];
+    const int length = (end - begin + p->parts * SLAB - 1) / (p->parts * SLAB) * SLAB;
+    const int from = begin + part_of(p) * length, to = from + length < end ? from + length : end;
+    const Phase phase = {top, left, height * width, width, from, to};
     return phase;
 }
 
@@ -83,7 +106,7 @@ DEVICE Pixel pixel_of(const Convolution *p, const Phase *phase, int index)
     pixel.x = x * p->stride;
     pixel.image = p->images + (size_t)row * p->inputs * p->height * p->width + pixel.y * p->width + pixel.x;
     const int out = (y * p->spread + phase->top) * p->out_width + x * p->spread + phase->left;
-    pixel.place = (size_t)row * p->outputs * p->out_height * p->out_width + out;
+    pixel.place = ((size_t)part_of(p) * p->rows + row) * p->outputs * p->out_height * p->out_width + out;
     return pixel;
 }
 

@@ -8,41 +8,62 @@ use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Error, Result, Storage, Tensor};
 
-use super::convolution::{Finish, PLAIN, Product, SPLIT, Shape, Tile};
+use super::convolution::{Finish, HOPPER, LAY_OUT, PLAIN, Product, SPLIT, Shape, Tiling};
 use super::{Arguments, Call, Card, Operand, THREADS};
 use crate::nn::graph::{Padding, Window};
 
-/// Kernels in PTX, by the name that candle keeps them under: for every card from Turing on, and for tensor cores from Ampere on.
+/// Kernels in PTX, by the name that candle keeps them under: for every card from Turing on, for tensor cores from Ampere on, and for
+/// those of Hopper.
 const KERNELS: (&str, &str) = ("diaret", include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")));
 const TENSOR: (&str, &str) = ("diaret-tensor", include_str!(concat!(env!("OUT_DIR"), "/tensor.ptx")));
-/// The first compute capability whose tensor cores take TF32.
+const HOPPERS: (&str, &str) = ("diaret-hopper", include_str!(concat!(env!("OUT_DIR"), "/hopper.ptx")));
+/// Shared memory of a block by Hopper's kernels for each output and pixel of its tile, in bytes: three slabs of 16, each in two parts.
+const SLABS: usize = 3 * 16 * 2 * 4;
+/// The first compute capability whose tensor cores take TF32, and the only one that has Hopper's.
 const AMPERE: i32 = 8;
-/// Asks for one kind of products: `f32` or `tf32x3`.
+const HOPPER_ALONE: i32 = 9;
+/// Asks for one kind of products.
 const ASKED: &str = "DIARET_CUDA";
 
-/// A CUDA card that candle has opened, whose convolutions are of f32, or of three products of TF32 each.
+/// A CUDA card that candle has opened, with one kind of convolutions.
 #[derive(Debug)]
-struct Cuda {
-    splits: bool,
+pub(in super::super) struct Cuda {
+    tiling: &'static Tiling,
 }
+
+/// By products of f32, and by three of TF32 each.
+static OF_F32: Cuda = Cuda { tiling: &PLAIN };
+static OF_AMPERE: Cuda = Cuda { tiling: &SPLIT };
+static OF_HOPPER: Cuda = Cuda { tiling: &HOPPER };
 
 /// The card of a device.
 pub(super) fn card(device: &CudaDevice) -> &'static dyn Card {
-    if splits(device).is_ok_and(|splits| splits) { &Cuda { splits: true } } else { &Cuda { splits: false } }
+    asked(device).unwrap_or(&OF_F32)
 }
 
-/// Whether products are split: on tensor cores where there are some that can, unless something else is asked for.
-fn splits(device: &CudaDevice) -> Result<bool> {
+/// All kinds of convolutions that a device can make, the fastest last.
+pub(in super::super) fn cards(device: &CudaDevice) -> Result<Vec<&'static Cuda>> {
     let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
-    let can_split = device.cuda_stream().context().attribute(major).w()? >= AMPERE;
+    let major = device.cuda_stream().context().attribute(major).w()?;
+    let mut cards = vec![&OF_F32];
+    cards.extend((major >= AMPERE).then_some(&OF_AMPERE));
+    cards.extend((major == HOPPER_ALONE).then_some(&OF_HOPPER));
+    Ok(cards)
+}
+
+/// The fastest that a device has, unless another one is asked for.
+fn asked(device: &CudaDevice) -> Result<&'static Cuda> {
+    let cards = cards(device)?;
     let asked = std::env::var_os(ASKED);
-    match asked.as_ref().map(|asked| asked.to_string_lossy()).as_deref() {
-        None => Ok(can_split),
-        Some("f32") => Ok(false),
-        Some("tf32x3") if can_split => Ok(true),
-        Some("tf32x3") => Err(Error::Msg(format!("{ASKED} asks for tf32x3, which cards have from Ampere on"))),
-        Some(other) => Err(Error::Msg(format!("{ASKED} is {other}: it takes f32 or tf32x3"))),
-    }
+    let wanted = match asked.as_ref().map(|asked| asked.to_string_lossy()).as_deref() {
+        None => cards.last(),
+        Some("f32") => cards.first(),
+        Some("tf32x3-ampere") => cards.get(1),
+        Some("tf32x3") => cards.get(1..).and_then(<[_]>::last),
+        Some(other) => return Err(Error::Msg(format!("{ASKED} is {other}: it takes f32, tf32x3 or tf32x3-ampere"))),
+    };
+    let missing = || Error::Msg(format!("{ASKED} asks for TF32, which cards have from Ampere on"));
+    wanted.copied().ok_or_else(missing)
 }
 
 // SAFETY: plain integers, laid out as in C, that a kernel takes by value.
@@ -53,12 +74,15 @@ impl Card for Cuda {
         launch(call, device(call)?)
     }
 
-    fn tiles(&self) -> &'static [Tile] {
-        if self.splits { SPLIT } else { PLAIN }
+    fn tiling(&self) -> &'static Tiling {
+        self.tiling
     }
 }
 
 /// Opens the first card.
+///
+/// Memory that a pass has freed is kept for the next one, up to a quarter of the card's: by itself the driver would take it back at
+/// every wait for a result, and map it anew.
 ///
 /// All threads share one stream. With candle's usual one for each thread nothing would order them: a worker could read weights that
 /// another thread still copies, and two products at once would share one cuBLAS workspace.
@@ -68,13 +92,31 @@ pub(in super::super) fn open() -> Result<Device> {
         // SAFETY: whatever lies on this device is allocated, used and freed in its one stream, whose order is all that events
         // would keep.
         unsafe { card.disable_event_tracking() };
+        keep_memory(card)?;
     }
     Ok(device)
 }
 
+fn keep_memory(device: &CudaDevice) -> Result<()> {
+    let stream = device.cuda_stream();
+    let context = stream.context();
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    let (_, whole) = context.mem_get_info().w()?;
+    let mut kept = whole as u64 / 4;
+    let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    let mut pool = std::ptr::null_mut();
+    // SAFETY: the device is open; the pool is its own and lives as long as it; the attribute is one number of 64 bits.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device()).result().w()?;
+        sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut kept).cast()).result().w()
+    }
+}
+
 /// What the card is called, and what products are made of there.
 pub(in super::super) fn name(device: &CudaDevice) -> Result<String> {
-    let products = if splits(device)? { "TF32 \u{d7} 3" } else { "f32" };
+    let products = if *asked(device)?.tiling == PLAIN { "f32" } else { "TF32 \u{d7} 3" };
     Ok(format!("{} \u{b7} {products}", device.cuda_stream().context().name().w()?))
 }
 
@@ -86,8 +128,9 @@ pub(in super::super) fn check(device: &Device) -> Result<()> {
     // A thread makes few outputs alone, as any card can; more of them are made in tiles.
     for outputs in [1, 16] {
         let shape = Shape { window, channels: [1, outputs], sizes: [[1, 1], [1, 1]] };
-        let (image, weights) = (two(&[1; 4])?, two(&[1, outputs])?);
-        let four = Product::forward(shape, device)?.of(&image, &weights, Finish::default(), card)?;
+        let (image, weights) = (two(&[1; 4])?, two(&[1, 1, outputs])?);
+        let product = Product::forward(shape, device, card)?;
+        let four = product.of(&image, &product.weights(&weights, card)?, Finish::default(), card)?;
         let values = four.flatten_all()?.to_vec1::<f32>()?;
         if values != vec![4.0; outputs] {
             return Err(Error::Msg(format!("2 x 2 is {values:?} by a kernel on it")));
@@ -124,12 +167,20 @@ fn launch(call: &Call, device: &CudaDevice) -> Result<Vec<Tensor>> {
         });
     }
     let arguments = call.arguments(&addresses)?;
-    let is_split = SPLIT.iter().any(|tile| tile.kernel == call.kernel);
-    let (module, ptx) = if is_split { TENSOR } else { KERNELS };
+    let slabs = HOPPER.tile_of(call.kernel).map(|[outputs, pixels]| (SLABS * (outputs + pixels)) as u32);
+    let (module, ptx) = match call.kernel {
+        kernel if slabs.is_some() || kernel == LAY_OUT => HOPPERS,
+        kernel if SPLIT.tile_of(kernel).is_some() => TENSOR,
+        _ => KERNELS,
+    };
     let function = device.get_or_load_custom_func(call.kernel, module, ptx)?;
+    if let Some(slabs) = slabs {
+        let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(most, slabs.cast_signed()).w()?;
+    }
     let [across, down] = call.blocks;
     let grid = (u32::try_from(across).map_err(Error::wrap)?, u32::try_from(down).map_err(Error::wrap)?, 1);
-    let size = LaunchConfig { grid_dim: grid, block_dim: (THREADS as u32, 1, 1), shared_mem_bytes: 0 };
+    let size = LaunchConfig { grid_dim: grid, block_dim: (THREADS as u32, 1, 1), shared_mem_bytes: slabs.unwrap_or(0) };
     let mut builder = function.builder();
     builder.arg(&arguments);
     // SAFETY: the arguments are those of the kernel's struct; every pointer leads to as many values as its numbers say, on

@@ -1,4 +1,4 @@
-// Runs the kernels of kernels.cu and tensor.cu on a processor, for tests: the threads of a block take turns, each up to the next
+// Runs the kernels of kernels.cu, tensor.cu and hopper.cu on a processor, for tests: the threads of a block take turns, each up to the next
 // barrier, and blocks follow one another.
 
 #define _XOPEN_SOURCE 700
@@ -15,6 +15,7 @@
 #define SHARED static
 #define WAIT_FOR_ALL swapcontext(&threads[threadIdx.x], &scheduler)
 #define UNROLL
+#define UNROLL_BY_2
 #define UNROLL_BY_8
 #define READ(place) (*(place))
 
@@ -111,6 +112,69 @@ DEVICE void add_split_product(
 }
 
 #include "tensor.cu"
+#undef OUTPUTS
+#undef PIXELS
+#undef NAME
+#undef DEPTH
+#undef STAGES
+#undef TERMS
+
+// Tensor cores that read shared memory: as much of it as a block may ask for.
+static float slabs[227 * 256];
+
+typedef struct {
+    const float *first;
+    int rows;
+} Operand;
+
+#define AS_IT_IS(pointer)
+#define SHOW_TENSOR_CORES
+#define BEGIN_PRODUCTS
+#define END_PRODUCTS
+#define WAIT_FOR_PRODUCTS_BUT(n)
+
+DEVICE Operand operand_at(const float *place, int rows)
+{
+    const Operand operand = {place, rows};
+    return operand;
+}
+
+DEVICE Operand further(Operand operand, int numbers)
+{
+    operand.first += numbers;
+    return operand;
+}
+
+DEVICE float number_of(Operand operand, int row, int k)
+{
+    return tf32(bits_of(operand.first[(k / 4 * operand.rows + row) * 4 + k % 4]));
+}
+
+// Sums are where wgmma.m64nNk8 has them.
+DEVICE void add_product(float (*sums)[4], Operand a, Operand b, int pixels)
+{
+    const int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
+    for (int j = 0; j < pixels / 8; j++) {
+        for (int at = 0; at < 4; at++) {
+            const int row = warp * 16 + lane / 4 + at / 2 * 8, column = j * 8 + lane % 4 * 2 + at % 2;
+            float sum = 0.0f;
+            for (int k = 0; k < 8; k++) sum += number_of(a, row, k) * number_of(b, column, k);
+            sums[j][at] += sum;
+        }
+    }
+}
+
+DEVICE void write_two(float *to, const float *numbers)
+{
+    memcpy(to, numbers, 8);
+}
+
+DEVICE void write_four(float *to, const unsigned *bits)
+{
+    memcpy(to, bits, 16);
+}
+
+#include "hopper.cu"
 
 typedef void (*Call)(const void *);
 
@@ -121,6 +185,10 @@ CALL(convolve_64, Convolution)
 CALL(convolve_few, Convolution)
 CALL(split_128, Convolution)
 CALL(split_64, Convolution)
+CALL(hopper_lay_out, LaidOut)
+CALL(hopper_convolve_128, Convolution)
+CALL(hopper_convolve_64, Convolution)
+CALL(add_parts, Parts)
 CALL(outer_128, Outer)
 CALL(outer_64, Outer)
 CALL(rectify, Rectified)
@@ -148,6 +216,10 @@ static const struct {
     NAMED(convolve_few),
     NAMED(split_128),
     NAMED(split_64),
+    NAMED(hopper_lay_out),
+    NAMED(hopper_convolve_128),
+    NAMED(hopper_convolve_64),
+    NAMED(add_parts),
     NAMED(outer_128),
     NAMED(outer_64),
     NAMED(rectify),

@@ -7,16 +7,18 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
 
-use super::convolution::{PLAIN, SPLIT, Tile};
+use super::convolution::{HOPPER, PLAIN, SPLIT, Tiling};
 use super::{Call, Card, Operand};
 
 type Emulate = unsafe extern "C" fn(*const c_char, *const c_void, c_int, c_int) -> c_int;
 
-/// Runs calls on tensors of candle's CPU device: the kernels of every card, or those by tensor cores.
+/// Runs calls on tensors of candle's CPU device: the kernels of every card, or those by tensor cores, of Ampere or
+/// of Hopper.
 #[derive(Debug)]
 pub(in super::super) enum Emulated {
     Plain,
     Split,
+    Hopper,
 }
 
 /// The function in the library, which has one set of shared memory: one call at a time.
@@ -66,10 +68,11 @@ impl Card for Emulated {
             .collect()
     }
 
-    fn tiles(&self) -> &'static [Tile] {
+    fn tiling(&self) -> &'static Tiling {
         match self {
-            Self::Plain => PLAIN,
-            Self::Split => SPLIT,
+            Self::Plain => &PLAIN,
+            Self::Split => &SPLIT,
+            Self::Hopper => &HOPPER,
         }
     }
 }

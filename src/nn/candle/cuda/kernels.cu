@@ -6,6 +6,12 @@
 
 #include "words.h"
 
+// Of kernels with a thread for each value; there are less than 2^31.
+DEVICE unsigned thread_of_all(void)
+{
+    return blockIdx.x * THREADS + threadIdx.x;
+}
+
 // ---- Convolution ----
 
 #include "convolution.h"
@@ -71,35 +77,69 @@ KERNEL convolve_few(Convolution p)
     put(&p, sums, FEW, 0, 1, pixel.place);
 }
 
+typedef struct {
+    const float *sums;        // [count, rows, outputs, area]
+    const float *bias;        // [outputs], or null
+    const float *residual;    // [rows, outputs, area], or null, as are shares
+    const unsigned char *shares;
+    float *out;               // [rows, outputs, area]
+    int count, rows, outputs, area;
+    int relu;
+} Parts;
+
+// Adds up the parts of a convolution's depth, one after the other, and what comes to them.
+KERNEL add_parts(Parts p)
+{
+    const unsigned size = p.rows * p.outputs * p.area, at = thread_of_all();
+    if (at >= size) return;
+    float sum = 0.0f;
+    UNROLL_BY_8 for (int part = 0; part < p.count; part++) sum += READ(p.sums + (size_t)part * size + at);
+    if (p.bias) sum += READ(p.bias + at / p.area % p.outputs);
+    if (p.residual) sum += READ(p.residual + at);
+    if (p.shares) sum *= (float)READ(p.shares + at) / WHOLE;
+    p.out[at] = p.relu && sum < 0.0f ? 0.0f : sum;
+}
+
 // ---- Between each row and the next ----
 
 typedef struct {
-    const float *values;           // [rows, size]
-    float *out;                    // like values
+    const float *values;           // [rows, size]; with places: [2, size], the ends of the line that rows are points of
+    const float *places;           // [rows, 2]: how much of each end a row is; or null
+    float *out;                    // [rows, size]
     unsigned char *shares;         // [rows - 1, size]
     int rows, size;
 } Rectified;
+
+// Rows that a thread goes through.
+#define STRETCH 8
 
 DEVICE unsigned char as_byte(float share)
 {
     return (unsigned char)floorf(share * WHOLE + 0.5f);
 }
 
+DEVICE float seen_at(const Rectified *p, const float ends[2], int row, size_t at)
+{
+    return p->places ? READ(p->places + 2 * row) * ends[0] + READ(p->places + 2 * row + 1) * ends[1] : READ(p->values + at);
+}
+
 // What a ReLU gives, and the share of the way from each row to the next on which it is open.
 KERNEL rectify(Rectified p)
 {
-    const size_t first = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (first >= (size_t)p.size) return;
-    float from = READ(p.values + first);
-    p.out[first] = from < 0.0f ? 0.0f : from;
-    UNROLL_BY_8 for (int row = 1; row < p.rows; row++) {
-        const size_t at = (size_t)row * p.size + first;
-        const float to = READ(p.values + at);
+    const unsigned size = p.size, first = thread_of_all(), begin = blockIdx.y * STRETCH;
+    if (first >= size) return;
+    const float ends[2] = {p.places ? READ(p.values + first) : 0.0f, p.places ? READ(p.values + size + first) : 0.0f};
+    size_t at = (size_t)begin * size + first;
+    float from = seen_at(&p, ends, begin, at);
+    if (begin == 0) p.out[at] = from < 0.0f ? 0.0f : from;
+    UNROLL_BY_8 for (unsigned row = begin + 1; row < (unsigned)p.rows && row <= begin + STRETCH; row++) {
+        at += size;
+        const float to = seen_at(&p, ends, row, at);
         const float high = fmaxf(fmaxf(from, to), 0.0f), low = fminf(from, to);
         float share = 0.0f;
         if (high > 0.0f) share = low > 0.0f ? 1.0f : high / (high - low);
         p.out[at] = to < 0.0f ? 0.0f : to;
-        p.shares[at - p.size] = as_byte(share);
+        p.shares[at - size] = as_byte(share);
         from = to;
     }
 }
@@ -114,9 +154,9 @@ typedef struct {
 // A gradient times the slopes that were kept.
 KERNEL times_slope(Slope p)
 {
-    const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at >= (size_t)p.rows * p.size) return;
-    p.out[at] = p.values[at / p.size * p.apart + at % p.size] * ((float)p.shares[at] / WHOLE);
+    const unsigned at = thread_of_all(), size = p.size;
+    if (at >= p.rows * size) return;
+    p.out[at] = p.values[(size_t)(at / size) * p.apart + at % size] * ((float)p.shares[at] / WHOLE);
 }
 
 // ---- Pools ----
@@ -136,18 +176,18 @@ typedef struct {
 
 // A thread's output of a forward pool: its plane, and where its window begins.
 typedef struct {
-    size_t at;
+    unsigned at;
     const float *plane;
     int top, left;
 } Pooled;
 
 DEVICE int begin_pool(const Pool *p, int rows, Pooled *o)
 {
-    const int area = p->out_height * p->out_width;
-    o->at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (o->at >= (size_t)rows * p->channels * area) return 0;
+    const unsigned area = p->out_height * p->out_width;
+    o->at = thread_of_all();
+    if (o->at >= rows * p->channels * area) return 0;
     const int place = (int)(o->at % area);
-    o->plane = p->values + o->at / area * ((size_t)p->height * p->width);
+    o->plane = p->values + (size_t)(o->at / area) * (p->height * p->width);
     o->top = place / p->out_width * p->stride - p->top;
     o->left = place % p->out_width * p->stride - p->left;
     return 1;
@@ -163,13 +203,15 @@ DEVICE float largest(const Pool *p, const Pooled *o, int *place)
 {
     float best = -INFINITY;
     *place = 0;
-    for (int index = 0; index < p->kernel_height * p->kernel_width; index++) {
-        const int y = o->top + index / p->kernel_width, x = o->left + index % p->kernel_width;
-        if (!is_inside(p, y, x)) continue;
-        const float value = o->plane[y * p->width + x];
-        if (value > best) {
-            best = value;
-            *place = index;
+    for (int row = 0; row < p->kernel_height; row++) {
+        for (int column = 0; column < p->kernel_width; column++) {
+            const int y = o->top + row, x = o->left + column;
+            if (!is_inside(p, y, x)) continue;
+            const float value = READ(o->plane + y * p->width + x);
+            if (value > best) {
+                best = value;
+                *place = row * p->kernel_width + column;
+            }
         }
     }
     return best;
@@ -219,11 +261,12 @@ KERNEL average(Pool p)
     if (!begin_pool(&p, p.rows, &o)) return;
     float sum = 0.0f;
     int count = 0;
-    for (int index = 0; index < p.kernel_height * p.kernel_width; index++) {
-        const int y = o.top + index / p.kernel_width, x = o.left + index % p.kernel_width;
-        if (!is_inside(&p, y, x)) continue;
-        sum += o.plane[y * p.width + x];
-        count++;
+    for (int y = o.top; y < o.top + p.kernel_height; y++) {
+        for (int x = o.left; x < o.left + p.kernel_width; x++) {
+            if (!is_inside(&p, y, x)) continue;
+            sum += READ(o.plane + y * p.width + x);
+            count++;
+        }
     }
     p.out[o.at] = sum / (float)(p.count_padding ? p.kernel_height * p.kernel_width : count);
 }
@@ -251,25 +294,32 @@ DEVICE float sent_back(const Pool *p, size_t window, int index, int top, int lef
     return first * share + second * (1.0f - share);
 }
 
+// A quotient; of the strides that there are without a division.
+DEVICE int over(int at, int stride)
+{
+    if (stride == 1) return at;
+    return stride == 2 ? at >> 1 : at / stride;
+}
+
 // The first and the last window that see a place, `at` from where the first window begins.
 DEVICE int first_window(int at, int kernel, int stride)
 {
-    return at < kernel ? 0 : (at - kernel) / stride + 1;
+    return at < kernel ? 0 : over(at - kernel, stride) + 1;
 }
 
 DEVICE int last_window(int at, int stride, int windows)
 {
-    return at / stride < windows ? at / stride : windows - 1;
+    const int last = over(at, stride);
+    return last < windows ? last : windows - 1;
 }
 
 // Back through a pool: each place gathers from all windows that see it. An average where there are no places.
 KERNEL pool_back(Pool p)
 {
-    const int area = p.height * p.width;
-    const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at >= (size_t)p.rows * p.channels * area) return;
+    const unsigned area = p.height * p.width, at = thread_of_all();
+    if (at >= p.rows * p.channels * area) return;
     const int y = (int)(at % area) / p.width + p.top, x = (int)(at % area) % p.width + p.left;
-    const size_t plane = at / area * ((size_t)p.out_height * p.out_width);
+    const size_t plane = (size_t)(at / area) * (p.out_height * p.out_width);
     const int last_row = last_window(y, p.stride, p.out_height), last_column = last_window(x, p.stride, p.out_width);
     float sum = 0.0f;
     for (int row = first_window(y, p.kernel_height, p.stride); row <= last_row; row++) {
@@ -431,8 +481,8 @@ typedef struct {
 // From products to values.
 KERNEL norm_forward(Normed p)
 {
-    const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at >= (size_t)p.rows * p.channels * p.area) return;
+    const unsigned at = thread_of_all();
+    if (at >= (unsigned)(p.rows * p.channels * p.area)) return;
     const float *settled = p.settled + at / p.area % p.channels;
     float value = settled[0] * (p.products[at] + settled[p.channels]) + settled[2 * p.channels];
     if (p.shortcut) value += p.shortcut[at];
@@ -442,8 +492,8 @@ KERNEL norm_forward(Normed p)
 // From the gradient by values to that by products.
 KERNEL norm_back(Normed p)
 {
-    const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at >= (size_t)p.rows * p.channels * p.area) return;
+    const unsigned at = thread_of_all();
+    if (at >= (unsigned)(p.rows * p.channels * p.area)) return;
     const int channel = (int)(at / p.area % p.channels);
     float gradient = p.settled[channel] * through(p.gradient, p.value, at);
     if (p.products) {
@@ -456,6 +506,6 @@ KERNEL norm_back(Normed p)
 // From the gradient by values to that by the shortcut.
 KERNEL norm_through(Normed p)
 {
-    const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at < (size_t)p.rows * p.channels * p.area) p.out[at] = through(p.gradient, p.value, at);
+    const unsigned at = thread_of_all();
+    if (at < (unsigned)(p.rows * p.channels * p.area)) p.out[at] = through(p.gradient, p.value, at);
 }

@@ -2,7 +2,7 @@
 //! a tensor goes out.
 //!
 //! A convolution reads the image where it lies, without the zeros of a stride, and adds what comes to its sums before it writes.
-//! Products are of f32 (`kernels.cu`), or three of TF32 each where tensor cores can (`tensor.cu`). On a processor, tests run the
+//! Products are of f32 (`kernels.cu`), or three of TF32 each where tensor cores can (`tensor.cu`, `hopper.cu`). On a processor, tests run the
 //! same lines of the kernels with everything around them (`emulated`).
 
 pub(super) mod convolution;
@@ -18,7 +18,7 @@ pub(super) mod slope;
 use std::fmt::Debug;
 
 use candle_core::{DType, Device, Error, Result, Shape, Tensor};
-use convolution::Tile;
+use convolution::Tiling;
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -34,7 +34,7 @@ pub(super) trait Card: Debug + Send + Sync {
     }
 
     /// The kernels that make convolutions here.
-    fn tiles(&self) -> &'static [Tile];
+    fn tiling(&self) -> &'static Tiling;
 }
 
 /// What runs kernels for tensors of a device and type; `None` where candle's own operations have to do.
@@ -106,7 +106,8 @@ impl Call<'_> {
     }
 }
 
-/// Blocks for a kernel with a thread for each of `count` values.
-fn blocks(count: usize) -> [usize; 2] {
-    [count.div_ceil(THREADS), 1]
+/// Blocks for a kernel with a thread for each of `count` values, which it counts in 32 bits.
+fn blocks(count: usize) -> Result<[usize; 2]> {
+    i32::try_from(count.next_multiple_of(THREADS)).map_err(Error::wrap)?;
+    Ok([count.div_ceil(THREADS), 1])
 }

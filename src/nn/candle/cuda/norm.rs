@@ -80,7 +80,7 @@ impl Norm<'_> {
         let lines: usize = if settled.is_some() { 4 } else { 6 };
         self.card.one(&Call {
             kernel,
-            blocks: blocks(channels),
+            blocks: blocks(channels)?,
             operands: &[
                 sums.into(),
                 Operand::Read(rule.numbers),
@@ -148,7 +148,7 @@ impl Norm<'_> {
         let [rows, channels, area] = sizes(images)?;
         self.card.one(&Call {
             kernel,
-            blocks: blocks(images.elem_count()),
+            blocks: blocks(images.elem_count())?,
             operands: &[a, b, c, d, e, f, Operand::Written(0)],
             numbers: &[rows, channels, area, usize::from(relu)],
             outputs: &[(images.shape().clone(), DType::F32)],

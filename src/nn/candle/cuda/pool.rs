@@ -102,7 +102,7 @@ impl OwnPool<'_> {
             self.pool;
         self.card.one(&Call {
             kernel,
-            blocks: blocks(output.0.elem_count()),
+            blocks: blocks(output.0.elem_count())?,
             operands,
             numbers: &[
                 rows,

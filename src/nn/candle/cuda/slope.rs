@@ -4,17 +4,29 @@ use candle_core::{DType, Result, Tensor};
 
 use super::{Call, Card, Operand, blocks};
 
+/// Rows that a thread of `rectify` goes through.
+const STRETCH: usize = 8;
+
 /// What a ReLU gives of what it sees, and the share of the way from each row to the next on which it is open, in bytes.
 pub(in super::super) fn rectify(seen: &Tensor, card: &dyn Card) -> Result<(Tensor, Tensor)> {
-    let mut between = seen.dims().to_vec();
-    let (rows, size) = (between[0], seen.elem_count() / between[0]);
-    between[0] -= 1;
+    of_rows(seen, None, seen.dim(0)?, card)
+}
+
+/// The same where rows are points of a line, `places` (`[rows, 2]`) of its two `ends`.
+pub(in super::super) fn rectify_line(ends: &Tensor, places: &Tensor, card: &dyn Card) -> Result<(Tensor, Tensor)> {
+    of_rows(ends, Some(places), places.dim(0)?, card)
+}
+
+fn of_rows(values: &Tensor, places: Option<&Tensor>, rows: usize, card: &dyn Card) -> Result<(Tensor, Tensor)> {
+    let size = values.elem_count() / values.dim(0)?;
+    let of = |rows: usize| [&[rows], &values.dims()[1..]].concat();
+    let [across, _] = blocks(size)?;
     let mut outputs = card.run(&Call {
         kernel: "rectify",
-        blocks: blocks(size),
-        operands: &[Operand::Read(&seen.contiguous()?), Operand::Written(0), Operand::Written(1)],
+        blocks: [across, (rows - 1).div_ceil(STRETCH).max(1)],
+        operands: &[Operand::Read(&values.contiguous()?), places.into(), Operand::Written(0), Operand::Written(1)],
         numbers: &[rows, size],
-        outputs: &[(seen.shape().clone(), DType::F32), (between.into(), DType::U8)],
+        outputs: &[(of(rows).into(), DType::F32), (of(rows - 1).into(), DType::U8)],
     })?;
     match (outputs.pop(), outputs.pop()) {
         (Some(shares), Some(values)) => Ok((values, shares)),
@@ -30,7 +42,7 @@ pub(in super::super) fn times(gradient: &Tensor, kept: &Tensor, card: &dyn Card)
     let gradient = if is_whole { gradient.clone() } else { gradient.contiguous()? };
     card.one(&Call {
         kernel: "times_slope",
-        blocks: blocks(rows * size),
+        blocks: blocks(rows * size)?,
         operands: &[Operand::Within(&gradient), Operand::Read(&kept.contiguous()?), Operand::Written(0)],
         numbers: &[rows, size, gradient.stride()[0]],
         outputs: &[(gradient.shape().clone(), DType::F32)],

@@ -9,6 +9,7 @@
 #define SHARED __shared__ __align__(16)
 #define WAIT_FOR_ALL __syncthreads()
 #define UNROLL _Pragma("unroll")
+#define UNROLL_BY_2 _Pragma("unroll 2")
 #define UNROLL_BY_8 _Pragma("unroll 8")
 // Of what nobody writes meanwhile: so it need not wait for anything written before.
 #define READ(place) __ldg(place)
