@@ -1,6 +1,6 @@
 //! A [`Report`] comes in; its tables as Markdown go out. Nothing is measured here and no number is written by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -41,11 +41,16 @@ fn heading(report: &Report) -> String {
     if let Some(bytes) = machine.memory {
         write!(text, ", {:.0} GiB", gibibytes(bytes)).ok();
     }
+    text += &part(report);
     let kind = if report.quick { "Quick run" } else { "Full run" };
     let other = report.other.as_deref().unwrap_or("nothing");
     let revision = report.revision.as_deref().map_or_else(String::new, |revision| format!(" ({revision})"));
-    let minutes = report.seconds / 60.0;
-    write!(text, "\n\n{kind} of DiaRet {}{revision} beside {other}, {minutes:.0} minutes", report.version).ok();
+    let took = if report.seconds < 100.0 {
+        format!("{:.0} seconds", report.seconds)
+    } else {
+        format!("{:.0} minutes", report.seconds / 60.0)
+    };
+    write!(text, "\n\n{kind} of DiaRet {}{revision} beside {other}, {took}", report.version).ok();
     if let Some(within) = report.within {
         write!(text, " in sessions of at most {within:.0}").ok();
     }
@@ -67,6 +72,20 @@ fn heading(report: &Report) -> String {
     let peaks: Vec<String> = peaks.collect();
     text += if peaks.is_empty() { "none, networks ran on a card" } else { "" };
     text + &peaks.join(", ") + ".\n"
+}
+
+/// What a report holds, where that is not everything: so that reports of the same machine are told apart.
+fn part(report: &Report) -> String {
+    let [speed, maps] = [!report.speed.is_empty(), !report.maps.is_empty()];
+    let kinds = [(speed, "passes"), (maps, "maps"), (report.grading.is_some(), "grading")];
+    let kinds: Vec<&str> = kinds.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect();
+    if kinds.is_empty() || kinds.len() == 3 {
+        return String::new();
+    }
+    let of = report.maps.iter().map(|row| row.case.network).chain(report.speed.iter().map(|row| row.network));
+    let networks: BTreeSet<Network> = of.chain(report.grading.iter().flat_map(|row| row.networks.clone())).collect();
+    let networks: Vec<&str> = networks.into_iter().map(Network::label).collect();
+    format!(": {} of {}", kinds.join(" and "), networks.join(", "))
 }
 
 fn speed(report: &Report) -> String {

@@ -31,9 +31,8 @@ pub(super) fn rectify(seen: &Tensor, card: Option<&dyn Card>) -> Result<(Tensor,
 
 /// Points of a line: how much of each of its two `ends` they are says `places`, `[rows, 2]`.
 pub(super) fn points(ends: &Tensor, places: &Tensor) -> Result<Tensor> {
-    let of_end = |end: usize| {
-        ends.narrow(0, end, 1)?.broadcast_mul(&places.narrow(1, end, 1)?.reshape(((), 1, 1, 1))?)
-    };
+    let of_end =
+        |end: usize| ends.narrow(0, end, 1)?.broadcast_mul(&places.narrow(1, end, 1)?.reshape(((), 1, 1, 1))?);
     of_end(0)? + of_end(1)?
 }
 

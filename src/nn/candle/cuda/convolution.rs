@@ -11,7 +11,7 @@ struct Tile {
     kernel: &'static str,
     outputs: usize,
     pixels: usize,
-    /// Products in a time, of those of the first, on an H200.
+    /// Products in a time, of those of the first, on an H100 or H200.
     rate: f64,
 }
 
@@ -27,8 +27,8 @@ pub(in super::super) struct Tiling {
 enum Weights {
     /// `[depth, outputs]`.
     Plain,
-    /// By groups of outputs and slabs of the depth, in two parts: see `hopper.cu`. A phase begins with a slab, and a kernel has not more
-    /// than so many taps.
+    /// By groups of outputs and slabs of the depth, as `hopper.cu` says. A phase begins with a slab, and a kernel has not more than so many
+    /// taps.
     LaidOut { group: usize, slab: usize, taps: usize },
 }
 
@@ -204,7 +204,7 @@ impl Product {
                     blocks: [slabs, groups],
                     operands: &[Operand::Read(&weights), Operand::Written(0)],
                     numbers: &[self.depth, outputs],
-                    outputs: &[((groups, slabs, 2, slab * group).into(), DType::F32)],
+                    outputs: &[((groups, slabs, slab * group).into(), DType::F32)],
                 })
             }
             _ => Ok(weights),
@@ -286,9 +286,7 @@ impl Product {
         if self.makes_few() {
             return (FEW.1, [phases * pixels.div_ceil(THREADS), 1]);
         }
-        let blocks = |tile: &Tile| {
-            [phases * pixels.div_ceil(tile.pixels), outputs.div_ceil(tile.outputs) * self.parts]
-        };
+        let blocks = |tile: &Tile| [phases * pixels.div_ceil(tile.pixels), outputs.div_ceil(tile.outputs) * self.parts];
         let time = |tile: &Tile| {
             let turns = blocks(tile).iter().product::<usize>().div_ceil(MULTIPROCESSORS);
             (turns * tile.outputs * tile.pixels) as f64 / tile.rate

@@ -17,8 +17,6 @@ use crate::nn::graph::{Padding, Window};
 const KERNELS: (&str, &str) = ("diaret", include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")));
 const TENSOR: (&str, &str) = ("diaret-tensor", include_str!(concat!(env!("OUT_DIR"), "/tensor.ptx")));
 const HOPPERS: (&str, &str) = ("diaret-hopper", include_str!(concat!(env!("OUT_DIR"), "/hopper.ptx")));
-/// Shared memory of a block by Hopper's kernels for each output and pixel of its tile, in bytes: three slabs of 16, each in two parts.
-const SLABS: usize = 3 * 16 * 2 * 4;
 /// The first compute capability whose tensor cores take TF32, and the only one that has Hopper's.
 const AMPERE: i32 = 8;
 const HOPPER_ALONE: i32 = 9;
@@ -167,7 +165,7 @@ fn launch(call: &Call, device: &CudaDevice) -> Result<Vec<Tensor>> {
         });
     }
     let arguments = call.arguments(&addresses)?;
-    let slabs = HOPPER.tile_of(call.kernel).map(|[outputs, pixels]| (SLABS * (outputs + pixels)) as u32);
+    let slabs = HOPPER.tile_of(call.kernel).map(slabs);
     let (module, ptx) = match call.kernel {
         kernel if slabs.is_some() || kernel == LAY_OUT => HOPPERS,
         kernel if SPLIT.tile_of(kernel).is_some() => TENSOR,
@@ -190,6 +188,12 @@ fn launch(call: &Call, device: &CudaDevice) -> Result<Vec<Tensor>> {
         Tensor::from_storage(Storage::Cuda(storage), shape.clone(), BackpropOp::none(), false)
     };
     Ok(outputs.into_iter().zip(call.outputs).map(tensor).collect())
+}
+
+/// Bytes of shared memory of a block by Hopper's kernels: two slabs of 16 of its pixels in two parts, and in their place its sums.
+fn slabs([outputs, pixels]: [usize; 2]) -> u32 {
+    let (slabs, sums) = (2 * 16 * pixels * 2, outputs * (pixels + 8));
+    (slabs.max(sums) * size_of::<f32>()) as u32
 }
 
 /// Room for an output, and where it begins.

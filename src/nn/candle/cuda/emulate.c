@@ -1,5 +1,5 @@
-// Runs the kernels of kernels.cu, tensor.cu and hopper.cu on a processor, for tests: the threads of a block take turns, each up to the next
-// barrier, and blocks follow one another.
+// Runs the kernels of kernels.cu, tensor.cu and hopper.cu on a processor, for tests: the threads of a block take turns, each up to
+// the next barrier, and blocks follow one another.
 
 #define _XOPEN_SOURCE 700
 
@@ -119,23 +119,23 @@ DEVICE void add_split_product(
 #undef STAGES
 #undef TERMS
 
-// Tensor cores that read shared memory: as much of it as a block may ask for.
+// Hopper's: shared memory, as much as a block may ask for.
 static float slabs[227 * 256];
 
 typedef struct {
     const float *first;
-    int rows;
+    int pixels;
 } Operand;
 
 #define AS_IT_IS(pointer)
 #define SHOW_TENSOR_CORES
 #define BEGIN_PRODUCTS
 #define END_PRODUCTS
-#define WAIT_FOR_PRODUCTS_BUT(n)
+#define WAIT_FOR_PRODUCTS
 
-DEVICE Operand operand_at(const float *place, int rows)
+DEVICE Operand operand_at(const float *place, int pixels)
 {
-    const Operand operand = {place, rows};
+    const Operand operand = {place, pixels};
     return operand;
 }
 
@@ -145,23 +145,39 @@ DEVICE Operand further(Operand operand, int numbers)
     return operand;
 }
 
-DEVICE float number_of(Operand operand, int row, int k)
+DEVICE float value_of(Operand operand, int pixel, int k)
 {
-    return tf32(bits_of(operand.first[(k / 4 * operand.rows + row) * 4 + k % 4]));
+    return tf32(bits_of(operand.first[(k / 4 * operand.pixels + pixel) * 4 + k % 4]));
 }
 
-// Sums are where wgmma.m64nNk8 has them.
-DEVICE void add_product(float (*sums)[4], Operand a, Operand b, int pixels)
+// Sums and weights are where wgmma.m64nNk8 has them.
+DEVICE void add_split_product_of_group(
+    float (*sums)[4], const unsigned high_a[4], const unsigned low_a[4], Operand high_b, Operand low_b, int pixels)
 {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
+    const int thread = threadIdx.x, lane = thread % 32;
+    unsigned(*all)[12] = handed[products[thread]++ % 2];
+    memcpy(all[thread], high_a, 16);
+    memcpy(all[thread] + 4, low_a, 16);
+    WAIT_FOR_ALL;
+    unsigned(*warp)[12] = all + thread / 32 * 32;
     for (int j = 0; j < pixels / 8; j++) {
         for (int at = 0; at < 4; at++) {
-            const int row = warp * 16 + lane / 4 + at / 2 * 8, column = j * 8 + lane % 4 * 2 + at % 2;
-            float sum = 0.0f;
-            for (int k = 0; k < 8; k++) sum += number_of(a, row, k) * number_of(b, column, k);
-            sums[j][at] += sum;
+            const int row = lane / 4 + at / 2 * 8, column = j * 8 + lane % 4 * 2 + at % 2;
+            float parts[3] = {0.0f};
+            for (int k = 0; k < 8; k++) {
+                const unsigned *weights = warp[row % 8 * 4 + k % 4] + row / 8 + k / 4 * 2;
+                parts[0] += tf32(weights[4]) * value_of(high_b, column, k);
+                parts[1] += tf32(weights[0]) * value_of(low_b, column, k);
+                parts[2] += tf32(weights[0]) * value_of(high_b, column, k);
+            }
+            for (int part = 0; part < 3; part++) sums[j][at] += parts[part];
         }
     }
+}
+
+DEVICE void read_four(float *to, const float *from)
+{
+    memcpy(to, from, 16);
 }
 
 DEVICE void write_two(float *to, const float *numbers)
