@@ -150,7 +150,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let executor = model.executor(model.rows_at_once())?;
-    let (explanation, _) = explain(executor, &prepared.input, &request, &Cancel::default(), &mut hear);
+    let explanation = explain(executor, &prepared.input, &request, &Cancel::default(), &mut hear);
     line.clear();
     let explanation = match explanation {
         Err(error @ AttributionError::TooFewSteps { .. }) => return Err(UsageError(error.to_string()).into()),

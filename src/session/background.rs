@@ -34,7 +34,14 @@ fn work(hub: &Hub, job: &Job, listing: &mut Listing) {
     let prepared = loaded.prepared;
     drop(loaded.picture);
     let settled = hub.networks.settled();
-    let assessment = hub.assess(&prepared, &|| hub.stand_back(job));
+    let go_on = || {
+        if job.task == Task::Prefetch {
+            // Beside a map that gets sharper the buffers of one network must do.
+            hub.networks.rest();
+        }
+        hub.stand_back(job)
+    };
+    let assessment = hub.assess(&prepared, &go_on);
     if !job.list.cancel.is_cancelled() {
         hub.tell_assessment(&job.list, job.case, assessment.map(Arc::new).as_ref(), settled);
     }

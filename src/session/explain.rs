@@ -20,26 +20,22 @@ pub struct Explanation {
     pub baseline: Vec<f32>,
 }
 
-/// Makes the map asked for with `executor`, which is given back for the next one.
+/// Makes the map asked for with `executor`, whose buffers are freed behind it.
 pub fn explain(
     executor: Box<dyn Executor>,
     input: &NetworkInput,
     request: &MapRequest,
     cancel: &Cancel,
     hear: &mut dyn FnMut(Update),
-) -> (Result<Explanation, AttributionError>, Option<Box<dyn Executor>>) {
-    let mut function = match Explained::new(executor, request.output, &input.pixels) {
-        Ok(function) => function,
-        Err(error) => return (Err(error), None),
-    };
-    let explanation =
-        match request.method {
-            Method::Ig => integrated_gradients(&mut function, input, request, cancel, hear),
-            Method::GradCam => grad_cam(&mut function, &input.pixels, &input.mask, cancel).map(|attribution| {
-                Explanation { baseline: vec![0.0; input.pixels.len()], output: function.output(), attribution }
-            }),
-        };
-    (explanation, Some(function.into_executor()))
+) -> Result<Explanation, AttributionError> {
+    let mut function = Explained::new(executor, request.output, &input.pixels)?;
+    match request.method {
+        Method::Ig => integrated_gradients(&mut function, input, request, cancel, hear),
+        Method::GradCam => {
+            let attribution = grad_cam(&mut function, &input.pixels, &input.mask, cancel)?;
+            Ok(Explanation { baseline: vec![0.0; input.pixels.len()], output: function.output(), attribution })
+        }
+    }
 }
 
 fn integrated_gradients(

@@ -32,11 +32,6 @@ impl Explained {
         self.output
     }
 
-    /// The executor, for the next map.
-    pub fn into_executor(self) -> Box<dyn Executor> {
-        self.executor
-    }
-
     fn gradients(&mut self, inputs: &[f32], at: At) -> Result<Gradients, AttributionError> {
         let output = self.output;
         self.executor.value_and_gradient(inputs, at, &|logits| output.value_and_cotangent(logits)).map_err(failed)

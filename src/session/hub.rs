@@ -18,10 +18,10 @@ use crate::fundus::Listing;
 use crate::grading::{Assessment, NetworkGrade, Verdict};
 use crate::nn::Network;
 
-/// Bytes of decoded photographs with their pyramids: about ten of 4288 x 2848.
-const PICTURES: usize = 512 << 20;
-/// Bytes of what networks see: about sixty photographs.
-const INPUTS: usize = 96 << 20;
+/// Bytes of decoded photographs with their pyramids: three of 4288 x 2848, for the one on screen, the next and the one before.
+const PICTURES: usize = 160 << 20;
+/// Bytes of what networks see: about thirty photographs.
+const INPUTS: usize = 48 << 20;
 /// Bytes of thumbnails: about two thousand.
 const THUMBNAILS: usize = 64 << 20;
 /// Bytes of finished maps: about two hundred.

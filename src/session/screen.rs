@@ -13,7 +13,7 @@ use crate::attribution::integrated_gradients::Update;
 use crate::attribution::{Attribution, AttributionError};
 use crate::fundus::Listing;
 use crate::grading::Assessment;
-use crate::nn::{Executor, Model, Network};
+use crate::nn::{Model, Network};
 
 /// The worker and what it keeps between two views.
 pub struct Screen<'a> {
@@ -21,13 +21,14 @@ pub struct Screen<'a> {
     listing: Listing,
     /// The visit whose picture and bars have been told.
     presented: Option<u64>,
-    executor: Option<(Network, Box<dyn Executor>)>,
+    /// The network that was explained last.
+    explained: Option<Network>,
 }
 
 impl<'a> Screen<'a> {
     /// Works for `hub`.
     pub fn new(hub: &'a Hub) -> Self {
-        Self { hub, listing: Listing::default(), presented: None, executor: None }
+        Self { hub, listing: Listing::default(), presented: None, explained: None }
     }
 
     /// Works until the session ends.
@@ -124,14 +125,14 @@ impl<'a> Screen<'a> {
 
     fn make_map(&mut self, shown: &Shown, prepared: &Prepared, model: &dyn Model) -> Result<Map, AttributionError> {
         let (hub, request) = (self.hub, shown.view.map);
-        let executor = match self.executor.take() {
-            Some((network, executor)) if network == request.network => executor,
-            _ => {
-                // Turned kernels are as large as the weights: only those of the network on screen are kept.
-                hub.networks.forget_gradients(request.network);
-                model.executor(model.rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?
-            }
-        };
+        if self.explained.replace(request.network) != Some(request.network) {
+            // Turned kernels are as large as the weights: only those of the network on screen are kept.
+            hub.networks.forget_gradients(request.network);
+        }
+        // Buffers that grade with all networks are as large as those of a map: only one of both is kept at a time.
+        hub.networks.rest();
+        let executor =
+            model.executor(model.rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?;
         let ticket = hub.reporter.begin("Map", 0);
         let mask: Arc<[bool]> = prepared.input.mask.as_slice().into();
         let map = |attribution: Attribution, finished| Map {
@@ -151,9 +152,7 @@ impl<'a> Screen<'a> {
             }
             Update::Map(_) => {}
         };
-        let (explanation, executor) = explain(executor, &prepared.input, &request, &shown.cancel, &mut hear);
-        self.executor = executor.map(|executor| (request.network, executor));
-        let Explanation { attribution, .. } = explanation?;
+        let Explanation { attribution, .. } = explain(executor, &prepared.input, &request, &shown.cancel, &mut hear)?;
         Ok(map(attribution, true))
     }
 }
