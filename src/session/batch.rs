@@ -17,8 +17,10 @@ use crate::fundus::{Identity, Listing, NetworkInput};
 use crate::grading::{Assessment, Verdict};
 use crate::nn::Network;
 
-/// More would only hold more photographs in memory: the networks use all cores themselves.
+/// Beside networks that use all cores themselves more would only hold more photographs in memory.
 const MOST_DECODERS: usize = 8;
+/// Beside a card all cores decode; each holds a photograph, 37 MB of 4288 x 2848.
+const MOST_DECODERS_BESIDE_A_CARD: usize = 32;
 
 /// A file that was graded, or why not.
 #[derive(Clone, Debug)]
@@ -43,7 +45,8 @@ fn grade_together(
     files: &[PathBuf],
     deliver: &mut dyn FnMut(Graded) -> ControlFlow<()>,
 ) {
-    let decoders = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_DECODERS);
+    let most = if at_once > 1 { MOST_DECODERS_BESIDE_A_CARD } else { MOST_DECODERS };
+    let decoders = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, most);
     // Where images go together, as many wait for the networks as go at once while others are decoded.
     let workers = (decoders + if at_once > 1 { at_once } else { 0 }).min(files.len());
     let desk = Desk::new(decoders, Together::new(at_once, |inputs: &[NetworkInput]| verdicts(networks, inputs)));
