@@ -52,7 +52,7 @@ fn heading(report: &Report) -> String {
     };
     write!(text, "\n\n{kind} of DiaRet {}{revision} beside {other}, {took}", report.version).ok();
     if let Some(within) = report.within {
-        write!(text, " in sessions of at most {within:.0}").ok();
+        write!(text, " in sessions of at most {within:.0} minute{}", if within > 1.0 { "s" } else { "" }).ok();
     }
     if let Some(load) = machine.load_before {
         let busy = if load > 0.5 { " (others used it: under load)" } else { "" };
@@ -79,11 +79,11 @@ fn part(report: &Report) -> String {
     let [speed, maps] = [!report.speed.is_empty(), !report.maps.is_empty()];
     let kinds = [(speed, "passes"), (maps, "maps"), (report.grading.is_some(), "grading")];
     let kinds: Vec<&str> = kinds.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect();
-    if kinds.is_empty() || kinds.len() == 3 {
-        return String::new();
-    }
     let of = report.maps.iter().map(|row| row.case.network).chain(report.speed.iter().map(|row| row.network));
     let networks: BTreeSet<Network> = of.chain(report.grading.iter().flat_map(|row| row.networks.clone())).collect();
+    if kinds.is_empty() || kinds.len() == 3 && networks.len() == Network::ALL.len() {
+        return String::new();
+    }
     let networks: Vec<&str> = networks.into_iter().map(Network::label).collect();
     format!(": {} of {}", kinds.join(" and "), networks.join(", "))
 }

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that decodes hold together. Eight decoders with 50 megapixels of RGB each, the most that a batch runs and a camera
-/// makes, do not wait. Of the 4 GB that a machine needs, three networks (1.1 GB) and the viewer's caches (0.9 GB) leave it.
+/// Bytes that decodes hold together. Eight decoders with 50 megapixels of RGB each, the most that a batch runs on a processor and
+/// a camera makes, do not wait; nor do the 32 beside a card with 12. Of the 4 GB that a machine needs, three networks (1.1 GB) and
+/// the viewer's caches (0.5 GB) leave it.
 pub(super) const WHOLE: u64 = 8 * 50_000_000 * 3;
 
 static DECODES: Budget = Budget::new(WHOLE);

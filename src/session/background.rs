@@ -35,11 +35,12 @@ fn work(hub: &Hub, job: &Job, listing: &mut Listing) {
     drop(loaded.picture);
     let settled = hub.networks.settled();
     let go_on = || {
-        if job.task == Task::Prefetch {
+        let goes_on = hub.stand_back(job);
+        if hub.is_refining() {
             // Beside a map that gets sharper the buffers of one network must do.
             hub.networks.rest();
         }
-        hub.stand_back(job)
+        goes_on
     };
     let assessment = hub.assess(&prepared, &go_on);
     if !job.list.cancel.is_cancelled() {

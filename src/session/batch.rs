@@ -19,7 +19,7 @@ use crate::nn::Network;
 
 /// Beside networks that use all cores themselves more would only hold more photographs in memory.
 const MOST_DECODERS: usize = 8;
-/// Beside a card all cores decode; each holds a photograph, 37 MB of 4288 x 2848.
+/// Beside a card so many cores decode; each holds a photograph, at most 37 MB of 4288 x 2848.
 const MOST_DECODERS_BESIDE_A_CARD: usize = 32;
 
 /// A file that was graded, or why not.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Values by key, with the bytes that each takes. The value that came last always stays, however large it is.
+/// Values by key, with the bytes that each takes. The values that were used last stay, however large they are.
 pub struct Cache<K, V> {
     entries: HashMap<K, Entry<V>>,
     bytes: usize,
     budget: usize,
+    least: usize,
     clock: u64,
 }
 
@@ -18,9 +19,9 @@ struct Entry<V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
-    /// Keeps at most `budget` bytes.
-    pub fn new(budget: usize) -> Self {
-        Self { entries: HashMap::new(), bytes: 0, budget, clock: 0 }
+    /// Keeps at most `budget` bytes, and the `least` values that were used last.
+    pub fn new(budget: usize, least: usize) -> Self {
+        Self { entries: HashMap::new(), bytes: 0, budget, least, clock: 0 }
     }
 
     /// The value of `key`, which thereby becomes the most recent.
@@ -44,7 +45,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         if let Some(former) = self.entries.insert(key, Entry { value, bytes, used: self.clock }) {
             self.bytes -= former.bytes;
         }
-        while self.bytes > self.budget && self.entries.len() > 1 {
+        while self.bytes > self.budget && self.entries.len() > self.least {
             let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
             else {
                 return;
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut cache = Cache::new(30);
+        let mut cache = Cache::new(30, 1);
         cache.insert("a", 1, 10);
         cache.insert("b", 2, 10);
         cache.insert("c", 3, 10);
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_last_value_stays_even_beyond_the_budget() {
-        let mut cache = Cache::new(30);
+        let mut cache = Cache::new(30, 1);
         cache.insert("small", 1, 10);
         cache.insert("large", 2, 1000);
         assert_eq!((cache.get(&"small"), cache.get(&"large")), (None, Some(2)));
@@ -89,8 +90,20 @@ mod tests {
     }
 
     #[test]
+    fn so_many_stay_however_large_they_are() {
+        let mut cache = Cache::new(30, 3);
+        for (value, key) in ["shown", "next", "before", "after next"].into_iter().enumerate() {
+            cache.insert(key, value, 1000);
+        }
+        assert_eq!(
+            ["shown", "next", "before", "after next"].map(|key| cache.contains(&key)),
+            [false, true, true, true]
+        );
+    }
+
+    #[test]
     fn replacing_a_value_replaces_its_bytes() {
-        let mut cache = Cache::new(30);
+        let mut cache = Cache::new(30, 1);
         for round in 0..100 {
             cache.insert("a", round, 20);
         }

@@ -18,9 +18,11 @@ use crate::fundus::Listing;
 use crate::grading::{Assessment, NetworkGrade, Verdict};
 use crate::nn::Network;
 
-/// Bytes of decoded photographs with their pyramids: three of 4288 x 2848, for the one on screen, the next and the one before.
+/// Bytes of decoded photographs with their pyramids: three of 4288 x 2848. So many stay whatever they take: the one on screen, the
+/// next and the one before.
 const PICTURES: usize = 160 << 20;
-/// Bytes of what networks see: about thirty photographs.
+const PICTURES_AT_LEAST: usize = 3;
+/// Bytes of what networks see: about forty photographs.
 const INPUTS: usize = 48 << 20;
 /// Bytes of thumbnails: about two thousand.
 const THUMBNAILS: usize = 64 << 20;
@@ -83,11 +85,11 @@ impl Hub {
             board: Mutex::default(),
             changed: Condvar::new(),
             caches: Mutex::new(Caches {
-                pictures: Cache::new(PICTURES),
-                inputs: Cache::new(INPUTS),
-                thumbnails: Cache::new(THUMBNAILS),
+                pictures: Cache::new(PICTURES, PICTURES_AT_LEAST),
+                inputs: Cache::new(INPUTS, 1),
+                thumbnails: Cache::new(THUMBNAILS, 1),
                 grades: HashMap::new(),
-                maps: Cache::new(MAPS),
+                maps: Cache::new(MAPS, 1),
             }),
             grading: Mutex::new(None),
             events,
@@ -231,6 +233,11 @@ impl Hub {
             board = self.wait(board);
         }
         !job.list.cancel.is_cancelled()
+    }
+
+    /// Whether a map gets sharper on screen.
+    pub fn is_refining(&self) -> bool {
+        lock(&self.board).stage == Stage::Refining
     }
 
     /// Waits until a network's state changes, or a moment.

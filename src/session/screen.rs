@@ -129,7 +129,7 @@ impl<'a> Screen<'a> {
             // Turned kernels are as large as the weights: only those of the network on screen are kept.
             hub.networks.forget_gradients(request.network);
         }
-        // Buffers that grade with all networks are as large as those of a map: only one of both is kept at a time.
+        // Buffers that grade with all networks are as large as those of a map: they do not wait beside it.
         hub.networks.rest();
         let executor =
             model.executor(model.rows_at_once()).map_err(|error| AttributionError::Function(error.to_string()))?;

@@ -119,6 +119,30 @@ fn row(text: &str, with: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn reports_of_a_machine_say_what_they_hold() {
+    let heading = |report: &Report| tables(report).lines().next().unwrap().to_owned();
+    let all = Report { maps: Network::ALL.map(|network| of(network)).to_vec(), ..report() };
+    assert_eq!(heading(&all), "## AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB");
+    let maps = Report { speed: Vec::new(), grading: None, ..report() };
+    assert_eq!(heading(&maps), "## AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB: maps of ResNet-50");
+    let two = Report { speed: Vec::new(), ..report() };
+    assert!(heading(&two).ends_with(": maps and grading of ResNet-50, InceptionV3"), "{}", heading(&two));
+}
+
+fn of(network: Network) -> CaseRow {
+    let row = case("a.jpg", 4.0, 8.0);
+    CaseRow { case: Case { network, ..row.case.clone() }, ..row }
+}
+
+#[test]
+fn how_long_it_took_has_a_unit() {
+    let text = |report: Report| tables(&report);
+    assert!(text(report()).contains(", 10 minutes in sessions of at most 150 minutes;"));
+    let short = Report { seconds: 36.0, within: Some(1.0), ..report() };
+    assert!(text(short).contains(", 36 seconds in sessions of at most 1 minute;"));
+}
+
+#[test]
 fn every_table_is_well_formed() {
     let text = tables(&report());
     let mut columns = 0;

@@ -1,15 +1,16 @@
 //! Kernels for a card do what candle's operations do: the same with kernels, emulated or on a card, and without them on the
 //! processor.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::CandleExecutor;
 use super::convolution::{Convolution, Finish, Shape};
-use super::cuda::Card;
-use super::cuda::convolution::PLAIN;
+use super::cuda::convolution::{PLAIN, Tiling};
 use super::cuda::emulated::Emulated;
+use super::cuda::{Call, Card};
 use super::pool::{AvgPool, MaxPool};
 use super::program::Program;
 use super::share;
@@ -43,6 +44,36 @@ impl Place {
     /// Runs `work` here with kernels, and on the processor without them.
     fn both<T>(&self, work: impl Fn(&Device, Option<&'static dyn Card>) -> T) -> [T; 2] {
         [work(&self.0, Some(self.1)), work(&Device::Cpu, None)]
+    }
+}
+
+/// A card that remembers what it ran.
+#[derive(Debug)]
+struct Noting {
+    card: &'static dyn Card,
+    ran: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Card for Noting {
+    fn run(&self, call: &Call) -> Result<Vec<Tensor>> {
+        self.ran.lock().unwrap().insert(call.kernel);
+        self.card.run(call)
+    }
+
+    fn tiling(&self) -> &'static Tiling {
+        self.card.tiling()
+    }
+}
+
+/// All that convolutions do, and that every kernel which they have there has run.
+fn convolutions(Place(device, card): &Place) {
+    let noting: &'static Noting = Box::leak(Box::new(Noting { card: *card, ran: Mutex::default() }));
+    let place = Place(device.clone(), noting);
+    convolutions_forward_and_back(&place);
+    an_image_alone_and_among_others(&place);
+    let ran = noting.ran.lock().unwrap();
+    for kernel in card.tiling().kernels() {
+        assert!(ran.contains(kernel), "{kernel} has not run");
     }
 }
 
@@ -102,6 +133,9 @@ fn convolutions_forward_and_back(place: &Place) {
         (window([3, 3], 1, [1; 4]), [4, 4], [64, 20], 2),
         (window([1, 1], 1, [0; 4]), [5, 4], [20, 520], 2),
         (window([3, 1], 1, [1, 1, 0, 0]), [3, 5], [176, 192], 1),
+        (window([1, 1], 1, [0; 4]), [4, 4], [1100, 20], 1),
+        // Five groups of 64 outputs, two at a time.
+        (window([1, 1], 1, [0; 4]), [30, 29], [16, 300], 4),
     ] {
         let output = window.output(size).unwrap();
         let shape = Shape { window, channels: [inputs, outputs], sizes: [size, output] };
@@ -133,11 +167,11 @@ fn convolutions_forward_and_back(place: &Place) {
 /// Bit for bit the same, though a batch takes larger tiles; of a deep one all sums are added up in the same order.
 fn an_image_alone_and_among_others(place: &Place) {
     let Place(device, card) = place;
-    for (side, inputs) in [(92, 37), (5, 600)] {
-        let size = [side, side];
-        let shape = Shape { window: window([1, 1], 1, [0; 4]), channels: [inputs, 128], sizes: [size, size] };
+    for (side, inputs) in [(40, 37), (5, 600)] {
+        let (size, outputs) = ([side, side], 200);
+        let shape = Shape { window: window([1, 1], 1, [0; 4]), channels: [inputs, outputs], sizes: [size, size] };
         let convolution = Convolution::new(shape, device, Some(*card)).unwrap();
-        let kernel = convolution.kernel(&tensor([1, 1, inputs, 128], 1, device)).unwrap();
+        let kernel = convolution.kernel(&tensor([1, 1, inputs, outputs], 1, device)).unwrap();
         let images = tensor([4, inputs, side, side], 2, device);
         let of = |images: &Tensor| convolution.forward::<f32>(images, &kernel, Finish::default()).unwrap();
         let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -272,15 +306,13 @@ fn training_steps(place: &Place) {
 
 #[test]
 fn emulated_convolutions() {
-    convolutions_forward_and_back(&Place::emulated());
-    an_image_alone_and_among_others(&Place::emulated());
+    convolutions(&Place::emulated());
 }
 
 #[test]
 fn emulated_convolutions_by_tensor_cores() {
     for place in Place::emulated_tensor_cores() {
-        convolutions_forward_and_back(&place);
-        an_image_alone_and_among_others(&place);
+        convolutions(&place);
     }
 }
 
@@ -319,8 +351,7 @@ fn on_a_card() {
     let (device, _) = super::open_cuda().unwrap();
     for card in super::cuda::device::cards(device.as_cuda_device().unwrap()).unwrap() {
         let place = Place(device.clone(), card);
-        convolutions_forward_and_back(&place);
-        an_image_alone_and_among_others(&place);
+        convolutions(&place);
         a_whole_network(&place);
         a_small_network(&place);
         training_steps(&place);

@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct {
     const float *images;      // [rows, inputs, height, width]
-    const float *weights;     // [depth, outputs], depth = inputs * taps of the kernel
+    const float *weights;     // [depth, outputs], depth = inputs * taps of the kernel; for hopper.cu as it says
     const int *taps;          // [depth, 2]: a tap's offset; row << 16 | column
     const int *phases;        // [spread * spread + 1]: where in the depth each begins, and the end
     const float *bias;        // [outputs], or null

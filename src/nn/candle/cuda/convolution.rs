@@ -27,13 +27,14 @@ pub(in super::super) struct Tiling {
 enum Weights {
     /// `[depth, outputs]`.
     Plain,
-    /// By groups of outputs and slabs of the depth, as `hopper.cu` says. A phase begins with a slab, and a kernel has not more than so many
-    /// taps.
+    /// By groups of outputs and slabs of the depth, as `hopper.cu` says. A phase begins with a slab, and a kernel has not more than
+    /// so many taps.
     LaidOut { group: usize, slab: usize, taps: usize },
 }
 
-/// The kernel that lays weights out.
+/// The kernel that lays weights out, and the one that adds up the parts of a depth.
 pub(super) const LAY_OUT: &str = "hopper_lay_out";
+const ADD_PARTS: &str = "add_parts";
 
 const fn tile(kernel: &'static str, outputs: usize, pixels: usize, rate: f64) -> Tile {
     Tile { kernel, outputs, pixels, rate }
@@ -62,7 +63,14 @@ impl Tiling {
         }
     }
 
-    /// Of a kernel of its the outputs and pixels of a tile.
+    /// All that its convolutions call.
+    #[cfg(test)]
+    pub(in super::super) fn kernels(&self) -> Vec<&'static str> {
+        let laid_out = (self.weights != Weights::Plain).then_some(LAY_OUT);
+        self.tiles.iter().map(|tile| tile.kernel).chain([FEW.1, ADD_PARTS]).chain(laid_out).collect()
+    }
+
+    /// Outputs and pixels of a tile of one of its kernels.
     #[cfg(feature = "cuda")]
     pub(super) fn tile_of(&self, kernel: &str) -> Option<[usize; 2]> {
         self.tiles.iter().find(|tile| tile.kernel == kernel).map(|tile| [tile.outputs, tile.pixels])
@@ -183,7 +191,9 @@ impl Product {
             phases.push((taps.len() / 2) as u32);
         }
         let (depth, count, places) = (taps.len() / 2, phases.len(), order.len());
-        let tiling = Some(card.tiling()).filter(|tiling| tiling.takes(&phases[..count - 1], places)).unwrap_or(&SPLIT);
+        // Only Hopper's ask for more than others: that card runs those of Ampere as well.
+        let takes = card.tiling().takes(&phases[..count - 1], places);
+        let tiling = if takes { card.tiling() } else { &SPLIT };
         let parts = if spread == 1 { parts(depth, made) } else { 1 };
         let taps = Tensor::from_vec(taps, (depth, 2), device)?;
         let phases = Tensor::from_vec(phases, count, device)?;
@@ -229,7 +239,7 @@ impl Product {
         let (rows, [outputs, height, width]) = (images.dim(0)?, self.made);
         let area = height * width;
         card.one(&Call {
-            kernel: "add_parts",
+            kernel: ADD_PARTS,
             blocks: super::blocks(rows * outputs * area)?,
             operands: &[
                 Operand::Read(&sums),
@@ -301,7 +311,7 @@ impl Product {
     }
 }
 
-/// Parts of a depth whose blocks fill a card, if whole ones do not.
+/// How many parts of the depth it takes for a batch's blocks to fill a card.
 fn parts(depth: usize, [outputs, height, width]: [usize; 3]) -> usize {
     let blocks = outputs.div_ceil(TYPICAL[0]) * (BATCH * height * width).div_ceil(TYPICAL[1]);
     if outputs <= FEW.0 { 1 } else { (ENOUGH / blocks).min(depth / DEEP).clamp(1, MOST_PARTS) }

@@ -80,7 +80,7 @@ impl Card for Cuda {
 /// Opens the first card.
 ///
 /// Memory that a pass has freed is kept for the next one, up to a quarter of the card's: by itself the driver would take it back at
-/// every wait for a result, and map it anew.
+/// every wait for a result, and map it anew. A driver that cannot keep it is only slower.
 ///
 /// All threads share one stream. With candle's usual one for each thread nothing would order them: a worker could read weights that
 /// another thread still copies, and two products at once would share one cuBLAS workspace.
@@ -90,7 +90,7 @@ pub(in super::super) fn open() -> Result<Device> {
         // SAFETY: whatever lies on this device is allocated, used and freed in its one stream, whose order is all that events
         // would keep.
         unsafe { card.disable_event_tracking() };
-        keep_memory(card)?;
+        keep_memory(card).ok();
     }
     Ok(device)
 }
@@ -118,7 +118,8 @@ pub(in super::super) fn name(device: &CudaDevice) -> Result<String> {
     Ok(format!("{} \u{b7} {products}", device.cuda_stream().context().name().w()?))
 }
 
-/// Whether kernels of both kinds run there: a driver that is too old for them says so here.
+/// Whether its kernels run there, those of every card and those that it has convolutions by: a driver that is too old for them says so
+/// here.
 pub(in super::super) fn check(device: &Device) -> Result<()> {
     let Some(card) = super::card(device, DType::F32) else { return Ok(()) };
     let window = Window { kernel: [1, 1], stride: 1, padding: Padding::VALID };

@@ -12,6 +12,9 @@
 // Numbers that lie together, and how many such a slab has for one pixel.
 #define FOUR 4
 #define FOURS (DEPTH / FOUR)
+#if SLAB % DEPTH
+#error "parts of the depth must begin with a slab"
+#endif
 // Instructions of a tensor core along a slab, and what each takes of the depth, in fours.
 #define STEPS 2
 #define TERMS 2
@@ -93,7 +96,7 @@ DEVICE void read_four(float *to, const float *from)
     to[3] = four.w;
 }
 
-// Keeps a pointer from being taken apart, so that steps are added to it as a whole.
+// Hides from the compiler how a pointer was made: it would add the parts anew for each number that is read from there.
 #define AS_IT_IS(pointer) asm("" : "+l"(pointer))
 
 DEVICE void write_two(float *to, const float *numbers)

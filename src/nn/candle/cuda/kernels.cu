@@ -6,7 +6,7 @@
 
 #include "words.h"
 
-// Of kernels with a thread for each value; there are less than 2^31.
+// The number of this thread, of a kernel with one for each value: the host asks for less than 2^31.
 DEVICE unsigned thread_of_all(void)
 {
     return blockIdx.x * THREADS + threadIdx.x;

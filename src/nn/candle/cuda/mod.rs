@@ -108,6 +108,8 @@ impl Call<'_> {
 
 /// Blocks for a kernel with a thread for each of `count` values, which it counts in 32 bits.
 fn blocks(count: usize) -> Result<[usize; 2]> {
-    i32::try_from(count.next_multiple_of(THREADS)).map_err(Error::wrap)?;
+    if i32::try_from(count.next_multiple_of(THREADS)).is_err() {
+        return Err(Error::Msg(format!("{count} values are more than one kernel takes: fewer images at once")));
+    }
     Ok([count.div_ceil(THREADS), 1])
 }

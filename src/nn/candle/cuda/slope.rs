@@ -14,7 +14,11 @@ pub(in super::super) fn rectify(seen: &Tensor, card: &dyn Card) -> Result<(Tenso
 
 /// The same where rows are points of a line, `places` (`[rows, 2]`) of its two `ends`.
 pub(in super::super) fn rectify_line(ends: &Tensor, places: &Tensor, card: &dyn Card) -> Result<(Tensor, Tensor)> {
-    of_rows(ends, Some(places), places.dim(0)?, card)
+    let (rows, of_ends) = places.dims2()?;
+    if ends.dim(0)? != 2 || of_ends != 2 {
+        candle_core::bail!("a line has two ends: {:?}, {:?}", ends.dims(), places.dims());
+    }
+    of_rows(ends, Some(places), rows, card)
 }
 
 fn of_rows(values: &Tensor, places: Option<&Tensor>, rows: usize, card: &dyn Card) -> Result<(Tensor, Tensor)> {
