@@ -32,7 +32,7 @@ struct Asked {
 const ASKED: [Asked; 3] = [
     Asked { question: DEFAULT, tolerances: &[0.08, 0.04, 0.02, 0.01], photographs: None },
     Asked { question: DEFAULT, tolerances: &[0.005], photographs: Some(3) },
-    Asked { question: PAPERS, tolerances: &[0.08, 0.04, 0.02, 0.01, 0.005], photographs: Some(3) },
+    Asked { question: PAPERS, tolerances: &[0.08, 0.04, 0.02, 0.01, 0.005], photographs: Some(11) },
 ];
 
 fn root() -> PathBuf {

@@ -121,7 +121,7 @@ fn row(text: &str, with: &[&str]) -> Vec<String> {
 #[test]
 fn reports_of_a_machine_say_what_they_hold() {
     let heading = |report: &Report| tables(report).lines().next().unwrap().to_owned();
-    let all = Report { maps: Network::ALL.map(|network| of(network)).to_vec(), ..report() };
+    let all = Report { maps: Network::ALL.map(of).to_vec(), ..report() };
     assert_eq!(heading(&all), "## AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB");
     let maps = Report { speed: Vec::new(), grading: None, ..report() };
     assert_eq!(heading(&maps), "## AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB: maps of ResNet-50");
