@@ -55,7 +55,7 @@ fn heading(report: &Report) -> String {
         write!(text, " in sessions of at most {within:.0} minute{}", if within > 1.0 { "s" } else { "" }).ok();
     }
     if let Some(load) = machine.load_before {
-        let busy = if load > 0.5 { " (others used it: under load)" } else { "" };
+        let busy = if load > 0.25 * machine.threads as f64 { " (others used it: under load)" } else { "" };
         write!(text, "; load of the machine before it began {load:.1}{busy}").ok();
     }
     text += ". Peak measured by chains of multiply-adds in registers: ";
