@@ -203,6 +203,40 @@ fn another_view_cancels_the_former_and_a_finished_map_comes_at_once() {
 }
 
 #[test]
+fn a_picture_that_was_put_by_becomes_whole_when_that_is_wanted() {
+    let folder = folder(&["IDRiD_048.jpg", "IDRiD_199.jpg"]);
+    let mut heard = Heard::start();
+    heard.open(folder.path());
+    let mut shown = |case: usize, reduced: bool| {
+        heard.events.clear();
+        heard.session.show(View { case: CaseId(case), map: quick() });
+        let picture = |events: &[Event]| {
+            events.iter().find_map(|event| match event {
+                Event::Picture(of, picture) if of.0 == case && picture.is_reduced() == reduced => Some(picture.clone()),
+                _ => None,
+            })
+        };
+        heard.until("its picture", |events| picture(events).is_some());
+        picture(&heard.events).expect("it was waited for")
+    };
+    let first = shown(0, false);
+    shown(1, false);
+    let again = shown(0, true);
+    assert_eq!((again.size, again.levels[0].pixels.dimensions()), (first.size, (2144, 1424)));
+    heard.events.clear();
+    heard.session.sharpen(CaseId(0), again);
+    let whole = |events: &[Event]| {
+        events.iter().find_map(|event| match event {
+            Event::Picture(CaseId(0), picture) => Some(picture.clone()),
+            _ => None,
+        })
+    };
+    heard.until("the whole picture", |events| whole(events).is_some());
+    let whole = whole(&heard.events).expect("it was waited for");
+    assert!(whole.levels[0].pixels == first.levels[0].pixels && whole.levels[0].scale == 1);
+}
+
+#[test]
 fn another_list_voids_the_former() {
     let first = folder(&["IDRiD_048.jpg", "IDRiD_199.jpg"]);
     let second = folder(&["IDRiD_287.jpg"]);

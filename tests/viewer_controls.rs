@@ -1,14 +1,17 @@
 //! Every control has a name and does what it says, by pointer and by key, wherever the focus is; letters typed into the search
-//! field are letters. No picture is drawn here.
+//! field are letters. No picture is looked at here.
+
+mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use diaret::attribution::heatmap::Sign;
 use diaret::attribution::{Baseline, Method};
-use diaret::fundus::Identity;
+use diaret::fundus::{Identity, Listing};
 use diaret::grading::{Grade, Output, Target};
 use diaret::nn::Network;
-use diaret::session::{Case, CaseId, Event, NetworkState};
+use diaret::session::{Case, CaseId, Event, NetworkState, Picture, prepare_to_show};
 use diaret::viewer::model::{Effect, Filter, Floating};
 use diaret::viewer::screen::{Asked, Layout, Screen};
 use diaret::viewer::settings::{Settings, Theme};
@@ -92,6 +95,26 @@ fn controls_do_what_they_say() {
     assert_eq!(request.method, Method::GradCam);
     let shown = effects(&harness).into_iter().filter(|effect| matches!(effect, Effect::Show(_))).count();
     assert_eq!(shown, 4, "the session was asked once for each of the four changes");
+}
+
+#[test]
+fn a_picture_is_wanted_sharper_once_when_a_pane_comes_closer() {
+    let mut harness = window(&["a"]);
+    let (shown, prepared) = prepare_to_show(&support::sample("IDRiD_048.jpg"), &mut Listing::default(), true).unwrap();
+    let (photograph, file) = shown.expect("it was asked for");
+    let reduced = Arc::new(Picture::new(photograph, prepared.field).put_by(file));
+    tell(&mut harness, Event::Picture(CaseId(0), Arc::clone(&reduced)));
+    harness.run_steps(4);
+    let wanted = |harness: &Harness<'static, Window>| {
+        harness.state().asked.iter().filter_map(|asked| asked.sharper.clone()).collect::<Vec<_>>()
+    };
+    assert!(wanted(&harness).is_empty(), "all of it is in view");
+    press(&mut harness, Key::Z);
+    let [(CaseId(0), picture)] = &*wanted(&harness) else { panic!("asked {} times", wanted(&harness).len()) };
+    assert!(Arc::ptr_eq(picture, &reduced));
+    tell(&mut harness, Event::Picture(CaseId(0), Arc::new(reduced.whole().unwrap())));
+    harness.run_steps(4);
+    assert_eq!(wanted(&harness).len(), 1, "it is as sharp as it gets");
 }
 
 #[test]

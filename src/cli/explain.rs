@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let request = args.request()?;
     let overlay = args.overlay.as_deref().map(|path| Sink::open(Some(path))).transpose()?;
     anyhow::ensure!(args.image.exists(), "no such file: {}", args.image.display());
-    let (photograph, prepared) = prepare_to_show(&args.image, &mut Listing::default(), overlay.is_some())
+    let (shown, prepared) = prepare_to_show(&args.image, &mut Listing::default(), overlay.is_some())
         .map_err(|unusable| anyhow::anyhow!(unusable.reason))?;
     let (networks, device) = super::load_networks(&Home::find()?, args.device.into(), &[request.network])?;
     let unavailable = |why| anyhow::anyhow!("{} is not available: {why}", request.network.label());
@@ -159,7 +159,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.raw {
         raw::write(path, &explanation.attribution, &prepared.input.pixels, &explanation.baseline)?;
     }
-    if let Some((mut sink, photograph)) = overlay.zip(photograph) {
+    if let Some((mut sink, (photograph, _))) = overlay.zip(shown) {
         write_overlay(&mut sink, &photograph, &prepared, &explanation.attribution)?;
         sink.finish()?;
     }

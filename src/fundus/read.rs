@@ -134,6 +134,16 @@ impl Source {
         Ok(Self { path: path.to_path_buf(), bytes, sha256, listed: listing.identity(path) })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The photograph with all its pixels.
     pub fn whole(&self) -> Result<Photograph, ReadError> {
         self.shared(None).map(|(photograph, _)| photograph)

@@ -151,14 +151,16 @@ pub struct Along {
     pub gradient: Vec<f64>,
 }
 
-/// Cuts points of a path, `row` numbers each, into stretches of at most so many intervals, each of which begins with the last point
-/// of the one before; an error where there is no interval.
-fn stretches<T>(points: &[T], row: usize, intervals: usize) -> Result<impl Iterator<Item = &[T]>, NnError> {
+/// Cuts points of a path, `row` numbers each, into stretches of about as many intervals each, `most` at most and in none more than
+/// in the first, each of which begins with the last point of the one before; an error where there is no interval.
+fn stretches<T>(points: &[T], row: usize, most: usize) -> Result<impl Iterator<Item = &[T]>, NnError> {
     let all = (points.len() / row).saturating_sub(1);
     if !points.len().is_multiple_of(row) || all == 0 {
         return Err(NnError::Shape { expected: row, given: points.len() });
     }
-    Ok((0..all).step_by(intervals).map(move |first| &points[first * row..(all.min(first + intervals) + 1) * row]))
+    let count = all.div_ceil(most);
+    let first = move |stretch: usize| (stretch * all).div_ceil(count);
+    Ok((0..count).map(move |stretch| &points[first(stretch) * row..(first(stretch + 1) + 1) * row]))
 }
 
 /// The cotangents between neighbours, from the logits of points.
@@ -299,4 +301,25 @@ pub enum NnError {
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_are_even_and_take_every_interval_once() {
+        for (all, most) in (1..40).flat_map(|all| (1..6).map(move |most| (all, most))) {
+            let points: Vec<usize> = (0..=all).flat_map(|point| [point; 2]).collect();
+            let stretches: Vec<_> = stretches(&points, 2, most).unwrap().collect();
+            let ends = |stretch: &[usize]| (stretch[0], stretch[stretch.len() - 1]);
+            let lengths: Vec<_> = stretches.iter().map(|stretch| stretch.len() / 2 - 1).collect();
+            assert!(stretches.windows(2).all(|two| ends(two[0]).1 == ends(two[1]).0), "{all} by {most}");
+            assert_eq!((ends(stretches[0]).0, ends(stretches[stretches.len() - 1]).1), (0, all));
+            assert_eq!(lengths.len(), all.div_ceil(most));
+            let even = |&length: &usize| length <= lengths[0] && length + 1 >= lengths[0];
+            assert!(lengths[0] <= most && lengths.iter().all(even), "{lengths:?}");
+        }
+        assert!(stretches(&[0; 2], 2, 4).is_err() && stretches(&[0; 5], 2, 4).is_err());
+    }
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Case, CaseId, View};
+use super::{Case, CaseId, Picture, View};
 use crate::attribution::Cancel;
 
 /// The open list. Results of a list that is not the board's any more are thrown away.
@@ -89,6 +89,8 @@ pub struct Board {
     pub fresh: bool,
     /// How far it is.
     pub stage: Stage,
+    /// The picture on screen, when a view is closer than it is sharp.
+    pub reduced: Option<(CaseId, Arc<Picture>)>,
     /// Whether the workers shall end.
     pub stopping: bool,
     visits: u64,
@@ -129,6 +131,7 @@ impl Board {
             former.cancel.cancel();
         }
         if former.is_none_or(|former| former.view.case != view.case) {
+            self.reduced = None;
             self.visits += 1;
             self.likely = [view.case.0.checked_add(1), view.case.0.checked_sub(1)]
                 .into_iter()
@@ -141,6 +144,15 @@ impl Board {
         self.shown = Some(Shown { list, view, visit: self.visits, cancel: Cancel::default() });
         self.fresh = true;
         self.stage = Stage::Urgent;
+    }
+
+    /// Wants the original of a picture that is on screen. What is of a former list is not: a case's number may be another's now.
+    pub fn sharpen(&mut self, case: CaseId, picture: Arc<Picture>) {
+        let on_screen = self.shown.as_ref().is_some_and(|shown| shown.view.case == case);
+        let file = self.list.cases.get(case.0).map(|case| case.path.as_path());
+        if on_screen && picture.left_in().is_some_and(|left_in| Some(left_in) == file) {
+            self.reduced = Some((case, picture));
+        }
     }
 
     /// Which cases are likely to be shown next, the likeliest first.
@@ -252,7 +264,7 @@ fn take_free(queue: &mut VecDeque<CaseId>, busy: &HashSet<CaseId>) -> Option<Cas
 mod tests {
     use super::*;
     use crate::attribution::{Baseline, Method, Stop};
-    use crate::fundus::Identity;
+    use crate::fundus::{FieldOfView, Identity, Listing, Source};
     use crate::grading::Output;
     use crate::nn::Network;
     use crate::session::MapRequest;
@@ -298,6 +310,37 @@ mod tests {
         board.want(&[CaseId(1)]);
         assert_eq!(board.next_job(false).map(|job| job.task), Some(Task::Thumbnail));
         assert!(board.next_job(false).is_none());
+    }
+
+    #[test]
+    fn only_what_is_on_screen_is_sharpened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let reduced = |name: &str| {
+            let path = folder.path().join(name);
+            image::RgbImage::new(600, 600).save(&path).expect("it can be written");
+            let file = Source::open(&path, &mut Listing::default()).expect("it is a file");
+            let photograph = file.whole().expect("it is a picture");
+            let picture = Picture::new(photograph, FieldOfView { centre: [300.0; 2], radius: 300.0 });
+            (Case { path, identity: Identity::default() }, Arc::new(picture.put_by(file)))
+        };
+        let [(first, picture), (second, other)] = ["first.png", "second.png"].map(reduced);
+        let mut board = Board::default();
+        board.put_up(vec![first, second.clone()]);
+        board.sharpen(CaseId(0), Arc::clone(&picture));
+        assert!(board.reduced.is_none(), "nothing is on screen");
+        board.show(view(0));
+        board.sharpen(CaseId(1), Arc::clone(&other));
+        assert!(board.reduced.is_none(), "another case is on screen");
+        board.sharpen(CaseId(0), Arc::clone(&picture));
+        assert!(board.reduced.is_some());
+        board.show(view(1));
+        assert!(board.reduced.is_none(), "it left the screen");
+        board.put_up(vec![second]);
+        board.show(view(0));
+        board.sharpen(CaseId(0), picture);
+        assert!(board.reduced.is_none(), "of a former list: the number is another's now");
+        board.sharpen(CaseId(0), other);
+        assert!(board.reduced.is_some());
     }
 
     #[test]

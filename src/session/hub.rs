@@ -14,13 +14,13 @@ use super::prepare::{Prepared, Unusable, prepare_to_show};
 use super::progress::{Reporter, Ticket};
 use super::{CaseId, Event, Map, MapRequest, NetworkState, Picture, lock};
 use crate::attribution::Cancel;
-use crate::fundus::Listing;
+use crate::fundus::{FieldOfView, Listing, Photograph, Source};
 use crate::grading::{Assessment, NetworkGrade, Verdict};
 use crate::nn::Network;
 
-/// Bytes of decoded photographs with their pyramids: three of 4288 x 2848. So many stay whatever they take: the one on screen, the
-/// next and the one before.
-const PICTURES: usize = 160 << 20;
+/// Bytes of pictures, their originals left in their files where that is worth it: four of 4288 x 2848. So many stay whatever they
+/// take: the one on screen, the next and the one before.
+const PICTURES: usize = 64 << 20;
 const PICTURES_AT_LEAST: usize = 3;
 /// Bytes of what networks see: about forty photographs.
 const INPUTS: usize = 48 << 20;
@@ -179,6 +179,20 @@ impl Hub {
         }
     }
 
+    /// The next picture on screen whose original is wanted, with its list; `None` when the session ends.
+    pub fn next_reduced(&self) -> Option<(Arc<List>, CaseId, Arc<Picture>)> {
+        let mut board = lock(&self.board);
+        loop {
+            if board.stopping {
+                return None;
+            }
+            if let Some((case, picture)) = board.reduced.take() {
+                return Some((Arc::clone(&board.list), case, picture));
+            }
+            board = self.wait(board);
+        }
+    }
+
     /// Says how far the view on screen is, if it is still there.
     pub fn set_stage(&self, shown: &Shown, stage: Stage) {
         self.with_board(|board| {
@@ -262,7 +276,7 @@ impl Hub {
         }
         let entry = list.cases.get(case.0)?;
         let _ticket = self.reporter.begin(format!("Opening {}", name(&entry.path)), 0);
-        let (photograph, prepared) = match prepare_to_show(&entry.path, listing, picture) {
+        let (shown, prepared) = match prepare_to_show(&entry.path, listing, picture) {
             Ok(both) => both,
             Err(Unusable { reason, identity }) => {
                 self.tell_identity(list, case, &identity);
@@ -272,12 +286,13 @@ impl Hub {
         };
         self.tell_identity(list, case, &prepared.identity);
         let prepared = Arc::new(prepared);
-        let picture = photograph.map(|photograph| Arc::new(Picture::new(photograph, prepared.field)));
-        self.keep(list, case, &prepared, picture.as_ref());
+        let (picture, kept) = shown.map(|(photograph, file)| drawn(photograph, file, prepared.field)).unzip();
+        self.keep(list, case, &prepared, kept);
         Some(Loaded { prepared, picture })
     }
 
-    fn skip(&self, list: &Arc<List>, case: CaseId, reason: String) {
+    /// Tells that a case gives no picture, and why.
+    pub fn skip(&self, list: &Arc<List>, case: CaseId, reason: String) {
         self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Skipped)));
         self.tell_of(list, Event::Skipped(case, reason));
         self.count_graded();
@@ -297,7 +312,7 @@ impl Hub {
         }
     }
 
-    fn keep(&self, list: &Arc<List>, case: CaseId, prepared: &Arc<Prepared>, picture: Option<&Arc<Picture>>) {
+    fn keep(&self, list: &Arc<List>, case: CaseId, prepared: &Arc<Prepared>, picture: Option<Arc<Picture>>) {
         {
             let board = lock(&self.board);
             if !board.is_open(list) {
@@ -309,7 +324,8 @@ impl Hub {
             let bytes = thumbnail.as_raw().len();
             caches.thumbnails.insert(case, thumbnail, bytes);
             if let Some(picture) = picture {
-                caches.pictures.insert(case, Arc::clone(picture), picture.bytes());
+                let bytes = picture.bytes();
+                caches.pictures.insert(case, picture, bytes);
             }
         }
         self.give_thumbnail(list, case, prepared);
@@ -412,6 +428,13 @@ impl Hub {
         let bytes = map.attribution.map.len() * size_of::<f32>() + map.mask.len();
         lock(&self.caches).maps.insert(key, map.clone(), bytes);
     }
+}
+
+/// The picture of a whole photograph, and the one that is kept of it.
+fn drawn(photograph: Photograph, file: Source, field: FieldOfView) -> (Arc<Picture>, Arc<Picture>) {
+    let whole = Picture::new(photograph, field);
+    let kept = Arc::new(whole.put_by(file));
+    (Arc::new(whole), kept)
 }
 
 /// A file's name, for a person.

@@ -115,7 +115,8 @@ pub enum Event {
     Identified(CaseId, Identity),
     /// 88 x 88, cropped to the field, transparent outside its circle.
     Thumbnail(CaseId, Arc<image::RgbaImage>),
-    /// The photograph on screen is decoded.
+    /// The photograph on screen is decoded; reduced where it was put by, and whole once that is asked for
+    /// ([`super::Session::sharpen`]).
     Picture(CaseId, Arc<Picture>),
     /// The networks have spoken.
     Assessed(CaseId, Arc<Assessment>),

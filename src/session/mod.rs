@@ -4,9 +4,10 @@
 //! weights hash, method, settings): the same key is computed once and cached in memory by bytes. A newer [`View`] cancels
 //! the work of the former. Knows no widgets: it calls `wake` when there is something to [`Session::drain`].
 //!
-//! Threads: one for the case on screen (`screen`), two to four for everything else (`background`), one that opens lists
-//! (`opener`), one that tells progress (`progress`) and, at the start, one that reads weights. While a person waits for
-//! picture, bars or the first map, the background stands still between two steps; kernels share rayon's pool.
+//! Threads: one for the case on screen (`screen`), one for its original when a view comes closer (`sharpen`), two to four for
+//! everything else (`background`), one that opens lists (`opener`), one that tells progress (`progress`) and, at the start, one
+//! that reads weights. While a person waits for picture, bars or the first map, the background stands still between two steps;
+//! kernels share rayon's pool.
 
 mod background;
 mod batch;
@@ -24,6 +25,7 @@ mod picture;
 mod prepare;
 mod progress;
 mod screen;
+mod sharpen;
 mod thumbnail;
 mod together;
 
@@ -85,6 +87,7 @@ impl Session {
         work("weights", Box::new(move |hub| load_networks(hub, &options)));
         work("opener", Box::new(move |hub| opener::run(hub, &to_open)));
         work("screen", Box::new(|hub| Screen::new(hub).run()));
+        work("sharpen", Box::new(sharpen::run));
         for _ in 0..background_workers() {
             work("background", Box::new(background::run));
         }
@@ -106,6 +109,12 @@ impl Session {
     /// What is on screen now. Decodes, grades and explains it before anything else; cancels the former view's map.
     pub fn show(&self, view: View) {
         self.hub.with_board(|board| board.show(view));
+    }
+
+    /// The picture of the case on screen, which [is reduced](Picture::is_reduced), is wanted whole: it comes as another
+    /// [`Event::Picture`], soon. What is not on screen any more is not sharpened.
+    pub fn sharpen(&self, case: CaseId, picture: Arc<Picture>) {
+        self.hub.with_board(|board| board.sharpen(case, picture));
     }
 
     /// The cases likely to be shown next, the likeliest first, made ready once the case on screen has its first map. After

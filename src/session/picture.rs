@@ -1,11 +1,15 @@
 //! A decoded photograph as a pyramid of levels, each half the former, so that a view draws what its zoom needs.
+//!
+//! Three quarters of a pyramid's bytes are the original's level, which few views need: a picture that is put by for later leaves
+//! it in its file and has it decoded again when a view comes closer.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
 use rayon::prelude::*;
 
-use crate::fundus::{FieldOfView, Photograph};
+use crate::fundus::{FieldOfView, Photograph, ReadError, Source};
 
 /// The pyramid ends with a level whose longer side is at most this many pixels.
 const SMALLEST: u32 = 256;
@@ -19,6 +23,12 @@ pub struct Level {
     pub pixels: Arc<RgbImage>,
 }
 
+impl Level {
+    fn bytes(&self) -> usize {
+        self.pixels.as_raw().len()
+    }
+}
+
 /// A photograph ready to be drawn.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -26,8 +36,10 @@ pub struct Picture {
     pub size: [u32; 2],
     /// Its field.
     pub field: FieldOfView,
-    /// From the original downwards.
+    /// From the original downwards, or from the next one where the original is left in its file.
     pub levels: Vec<Level>,
+    /// The file in which the original's level is left.
+    left_in: Option<Arc<Source>>,
 }
 
 impl Picture {
@@ -42,12 +54,41 @@ impl Picture {
             scale *= 2;
             levels.push(Level { scale, pixels: Arc::clone(&pixels) });
         }
-        Self { size, field, levels }
+        Self { size, field, levels, left_in: None }
     }
 
-    /// Bytes of all levels.
+    /// The picture with its original's level left in `file`, where that is worth it.
+    #[must_use]
+    pub fn put_by(&self, file: Source) -> Self {
+        match self.levels.split_first() {
+            Some((original, smaller)) if !smaller.is_empty() && 2 * file.length() < original.bytes() => {
+                Self { levels: smaller.to_vec(), left_in: Some(Arc::new(file)), ..*self }
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// The file in which the original's level is left, if it is.
+    pub(super) fn left_in(&self) -> Option<&Path> {
+        self.left_in.as_deref().map(Source::path)
+    }
+
+    /// The picture with its original's level, decoded again where it was left in its file; an error where that has to be and fails.
+    pub fn whole(&self) -> Result<Self, ReadError> {
+        let Some(file) = &self.left_in else { return Ok(self.clone()) };
+        let original = Level { scale: 1, pixels: Arc::new(file.whole()?.pixels) };
+        Ok(Self { levels: [&[original], &*self.levels].concat(), left_in: None, ..*self })
+    }
+
+    /// Whether there is more to see than its levels show.
+    pub fn is_reduced(&self) -> bool {
+        self.left_in.is_some()
+    }
+
+    /// Bytes of all levels and of the file.
     pub fn bytes(&self) -> usize {
-        self.levels.iter().map(|level| level.pixels.as_raw().len()).sum()
+        let file = self.left_in.as_deref().map_or(0, Source::length);
+        self.levels.iter().map(Level::bytes).sum::<usize>() + file
     }
 }
 
@@ -79,6 +120,7 @@ fn half(image: &RgbImage) -> RgbImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fundus::Listing;
 
     fn picture(width: u32, height: u32) -> Picture {
         let pixels = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8]));
@@ -114,6 +156,47 @@ mod tests {
         }
         let last = &picture.levels.last().expect("a level").pixels;
         assert!(last.width().max(last.height()) <= SMALLEST);
+    }
+
+    /// A picture and its file.
+    fn stored(folder: &Path, pixels: &RgbImage) -> (Picture, Source) {
+        let path = folder.join("generated.png");
+        pixels.save(&path).expect("it can be written");
+        let file = Source::open(&path, &mut Listing::default()).expect("it is a file");
+        let photograph = file.whole().expect("it is a picture");
+        (Picture::new(photograph, FieldOfView { centre: [1.0, 1.0], radius: 1.0 }), file)
+    }
+
+    #[test]
+    fn what_is_put_by_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pixels = RgbImage::from_fn(1037, 611, |x, y| image::Rgb([(x / 64) as u8, (y / 64) as u8, 9]));
+        let (picture, file) = stored(folder.path(), &pixels);
+        let kept = picture.put_by(file);
+        assert!(kept.is_reduced() && 3 * kept.bytes() < picture.bytes(), "{} of {}", kept.bytes(), picture.bytes());
+        assert_eq!((kept.size, kept.levels[0].scale), (picture.size, 2));
+        // The file is not needed any more.
+        drop(folder);
+        let whole = kept.whole().expect("it was decoded before");
+        assert!(!whole.is_reduced());
+        let levels = |picture: &Picture| picture.levels.clone().into_iter().map(|level| (level.scale, level.pixels));
+        assert!(levels(&whole).eq(levels(&picture)));
+        // A view goes on with the tiles that it has.
+        let shared = whole.levels[1..].iter().zip(&picture.levels[1..]);
+        assert!(shared.into_iter().all(|(whole, former)| Arc::ptr_eq(&whole.pixels, &former.pixels)));
+    }
+
+    #[test]
+    fn what_its_file_hardly_shrinks_stays_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut state = 1_u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let noise = RgbImage::from_fn(400, 300, |_, _| image::Rgb([byte(), byte(), byte()]));
+        let (picture, file) = stored(folder.path(), &noise);
+        assert!(!picture.put_by(file).is_reduced());
     }
 
     #[test]

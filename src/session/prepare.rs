@@ -48,12 +48,12 @@ pub fn prepare(path: &Path, listing: &mut Listing) -> Result<Prepared, Unusable>
     Ok(prepare_to_show(path, listing, false)?.1)
 }
 
-/// The same, and the whole photograph if it is `shown`.
+/// The same, and the whole photograph with its file if it is `shown`.
 pub fn prepare_to_show(
     path: &Path,
     listing: &mut Listing,
     shown: bool,
-) -> Result<(Option<Photograph>, Prepared), Unusable> {
+) -> Result<(Option<(Photograph, Source)>, Prepared), Unusable> {
     // Files are not to be trusted and decoders are large: what makes one of them panic is one file's fault, not the list's.
     contained(|| read(path, listing, shown)).unwrap_or_else(|_| {
         Err(Unusable {
@@ -63,17 +63,18 @@ pub fn prepare_to_show(
     })
 }
 
-fn read(path: &Path, listing: &mut Listing, shown: bool) -> Result<(Option<Photograph>, Prepared), Unusable> {
+fn read(path: &Path, listing: &mut Listing, shown: bool) -> Result<(Option<(Photograph, Source)>, Prepared), Unusable> {
     let (source, prepared, decoded) = see(path, listing)?;
-    let photograph = match shown {
-        false => None,
-        true if decoded.scale == 1 => Some(decoded),
-        true => {
-            let failed = |error: ReadError| Unusable { reason: error.to_string(), identity: decoded.identity };
-            Some(source.whole().map_err(failed)?)
-        }
+    if !shown {
+        return Ok((None, prepared));
+    }
+    let photograph = if decoded.scale == 1 {
+        decoded
+    } else {
+        let failed = |error: ReadError| Unusable { reason: error.to_string(), identity: decoded.identity };
+        source.whole().map_err(failed)?
     };
-    Ok((photograph, prepared))
+    Ok((Some((photograph, source)), prepared))
 }
 
 fn see(path: &Path, listing: &mut Listing) -> Result<(Source, Prepared, Photograph), Unusable> {

@@ -87,6 +87,9 @@ impl eframe::App for App {
         if let Some(cases) = asked.thumbnails {
             self.session.want_thumbnails(cases);
         }
+        if let Some((case, picture)) = asked.sharper {
+            self.session.sharpen(case, picture);
+        }
         if context.input(|input| !input.raw.hovered_files.is_empty()) {
             invite_drop(ui);
         }

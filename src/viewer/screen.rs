@@ -1,5 +1,7 @@
 //! The model comes in; the whole screen goes out, and what the person asks for. Knows no session: tests show it to themselves.
 
+use std::sync::{Arc, Weak};
+
 use egui::{Rect, Ui, UiBuilder, pos2, vec2};
 
 use super::commands::Command;
@@ -11,7 +13,7 @@ use super::settings::{Settings, Theme};
 use super::tokens::size;
 use super::top_bar::TopBar;
 use super::{controls, dock, help, inputs, keys, status_line, theme, top_bar};
-use crate::session::{CaseId, Event};
+use crate::session::{CaseId, Event, Picture};
 
 /// Where everything stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +60,8 @@ pub struct Screen {
     list: List,
     top_bar: TopBar,
     palette: Palette,
+    /// The picture that was last wanted sharper.
+    sharpened: Weak<Picture>,
 }
 
 /// What showing the screen asks of the world.
@@ -67,6 +71,8 @@ pub struct Asked {
     pub effects: Vec<Effect>,
     /// The rows in view whose thumbnails are missing, when that has changed.
     pub thumbnails: Option<Vec<CaseId>>,
+    /// The picture on screen when a pane comes closer than it is sharp, once.
+    pub sharper: Option<(CaseId, Arc<Picture>)>,
 }
 
 impl Screen {
@@ -78,6 +84,7 @@ impl Screen {
             list: List::default(),
             top_bar: TopBar::default(),
             palette: Palette::default(),
+            sharpened: Weak::new(),
         }
     }
 
@@ -105,7 +112,7 @@ impl Screen {
             Theme::Light => egui::Theme::Light,
         });
         let mut commands = Vec::new();
-        asked.thumbnails = self.draw(ui, &mut commands);
+        self.draw(ui, &mut commands, &mut asked);
         self.floating(ui, &mut commands);
         for command in commands {
             let effects = self.model.act(command);
@@ -115,10 +122,9 @@ impl Screen {
         asked
     }
 
-    fn draw(&mut self, ui: &mut Ui, commands: &mut Vec<Command>) -> Option<Vec<CaseId>> {
+    fn draw(&mut self, ui: &mut Ui, commands: &mut Vec<Command>, asked: &mut Asked) {
         let layout = Layout::new(ui.max_rect(), self.model.list, self.model.dock);
         grounds(ui, &layout);
-        let mut missing = None;
         let mut found = None;
         part(ui, "top", layout.top, |ui| found = self.top_bar.show(ui, layout.top, &self.model, commands));
         if let Some(words) = found {
@@ -126,9 +132,10 @@ impl Screen {
         }
         if self.model.list {
             let rect = layout.list.with_max_x(layout.list.right() - 1.0);
-            part(ui, "list", rect, |ui| missing = self.list.show(ui, rect, &self.model, commands));
+            part(ui, "list", rect, |ui| asked.thumbnails = self.list.show(ui, rect, &self.model, commands));
         }
-        part(ui, "panes", layout.panes, |ui| self.panes.show(ui, &inputs::panes(&self.model)));
+        let panes = part(ui, "panes", layout.panes, |ui| self.panes.show(ui, &inputs::panes(&self.model)));
+        asked.sharper = self.sharper(panes.magnified);
         if self.model.dock {
             let networks = inputs::networks(&self.model);
             let rect = layout.dock.with_min_y(layout.dock.top() + 1.0);
@@ -137,7 +144,17 @@ impl Screen {
         part(ui, "controls", layout.controls, |ui| controls::show(ui, layout.controls, &self.model, commands));
         part(ui, "status", layout.status, |ui| status_line::show(ui, layout.status, &self.model));
         lines(ui, &layout);
-        missing
+    }
+
+    /// The picture on screen, if there is more of it to see than it holds and that was not asked for yet.
+    fn sharper(&mut self, magnified: bool) -> Option<(CaseId, Arc<Picture>)> {
+        let picture = self.model.picture.as_ref().filter(|picture| magnified && picture.is_reduced())?;
+        let weak = Arc::downgrade(picture);
+        if self.sharpened.ptr_eq(&weak) {
+            return None;
+        }
+        self.sharpened = weak;
+        Some((self.model.selected?, Arc::clone(picture)))
     }
 
     fn floating(&mut self, ui: &Ui, commands: &mut Vec<Command>) {

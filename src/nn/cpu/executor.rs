@@ -3,7 +3,7 @@
 //! Each thread takes some rows at once, so that it reads the weights once for all of them; what does not fill the threads (a
 //! single row, say) and points of a path are cut into tiles that all threads share. Memory: per thread that works, [`TOGETHER`]
 //! images' slots (for 299 px 11 to 15 MB each in f32) and kept bits and arguments (2 to 4 MB); for a path, one image's more and
-//! slopes (11 to 27 MB each), however many threads there are. It does not grow further with the number of rows.
+//! slopes (11 to 27 MB each), however many threads there are, [`PATH`] in all. It does not grow further with the number of rows.
 
 use std::iter;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::images::{Images, Job, Keep, Program};
 use super::instruction_set::InstructionSet;
+use super::memory;
 use super::parallel::{Spares, Threads};
 use crate::nn::clock::Work;
 use crate::nn::plan::Plan;
@@ -22,6 +23,9 @@ use crate::nn::{
 
 /// Rows that a thread takes at once.
 const TOGETHER: usize = 4;
+/// Bytes of what points of a path have room for at once: where slopes take much, fewer go together. Each stretch computes one point
+/// more than it has intervals, so that it should not be much less.
+const PATH: usize = 144_000_000;
 
 /// Runs a plan on the processor, in f32 or f64.
 #[derive(Debug)]
@@ -113,9 +117,22 @@ impl<T: Real> CpuExecutor<T> {
         })
     }
 
+    /// Intervals of a path that go together.
+    fn intervals(&self) -> usize {
+        (1..=TOGETHER).rev().find(|&intervals| self.program.bytes_between(intervals) <= PATH).unwrap_or(1)
+    }
+
     /// Numbers of an image.
     fn row(&self) -> usize {
         self.side() * self.side() * 3
+    }
+}
+
+/// An executor goes when nothing is graded or explained for a while: its buffers lie in many lists, whose gaps the heap would keep.
+impl<T> Drop for CpuExecutor<T> {
+    fn drop(&mut self) {
+        self.memory.free();
+        memory::give_back();
     }
 }
 
@@ -191,7 +208,7 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
     }
 
     fn secants(&mut self, points: &[T], between: &Between, interrupt: &Interrupt) -> Result<Secants<T>, NnError> {
-        let stretches = nn::stretches(points, self.row(), TOGETHER)?;
+        let stretches = nn::stretches(points, self.row(), self.intervals())?;
         let mut all = Secants { logits: Vec::new(), gradient: Vec::with_capacity(points.len() - self.row()) };
         for points in stretches {
             self.stretch(points, &mut all, between, interrupt)?;
@@ -209,7 +226,7 @@ impl<T: Real> Executor<T> for CpuExecutor<T> {
         line.check(self.row())?;
         let mut gradient = vec![0.0; line.from.len()];
         let (mut points, mut all) = (Vec::new(), Secants::default());
-        for places in nn::stretches(places, 1, TOGETHER)? {
+        for places in nn::stretches(places, 1, self.intervals())? {
             points.clear();
             line.append(places, &mut points);
             all.gradient.clear();

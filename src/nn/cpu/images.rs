@@ -2,6 +2,7 @@
 //!
 //! The images go together, step by step: a step's weights are read once for all of them.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,6 +62,24 @@ impl<T: Real> Program<T> {
     /// What its products are computed in, at least.
     pub fn precision(&self) -> Precision {
         self.set.precision()
+    }
+
+    /// Bytes of what the points around so many intervals of a path have room for: their values, and what is kept between them.
+    pub fn bytes_between(&self, intervals: usize) -> usize {
+        let points = intervals + 1;
+        let slots: usize = self.layout.slots.iter().map(|slot| with_room::<T>(points * slot)).sum();
+        let (mut slopes, mut winners) = (BTreeMap::new(), 0);
+        for (step, place) in self.plan.steps.iter().zip(&self.layout.steps) {
+            let [height, width, channels] = step.shape;
+            match &step.operation {
+                Operation::Convolution(convolution) if convolution.relu => {
+                    slopes.insert(place.gate.holder, intervals * height * width * place.gate.channels);
+                }
+                Operation::MaxPool(_) => winners += (points + intervals) * height * width * channels,
+                _ => {}
+            }
+        }
+        slots * size_of::<T>() + slopes.into_values().sum::<usize>() + winners
     }
 
     /// Kernels turned for gradients, by all threads if that was not done before.

@@ -109,6 +109,13 @@ impl<'a, T> Shared<'a, T> {
 #[derive(Debug, Default)]
 pub struct Spares<B>(Mutex<Vec<B>>);
 
+impl<B> Spares<B> {
+    /// Frees those that wait.
+    pub fn free(&mut self) {
+        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    }
+}
+
 impl<B: Default> Spares<B> {
     /// Calls `work` with a buffer of its own.
     pub fn with<R>(&self, work: impl FnOnce(&mut B) -> R) -> R {

@@ -509,7 +509,9 @@ fn an_image_takes_no_more_than_is_said() {
             job.forward(&mut images, &points[..count * SIDE * SIDE * 3], keep, None).unwrap();
             images.bytes()
         };
-        let ([slots, bits], [_, slopes]) = (bytes(1, Keep::Points), bytes(2, Keep::Between));
+        let ([slots, bits], between) = (bytes(1, Keep::Points), bytes(2, Keep::Between));
+        assert_eq!(program.bytes_between(1), between.iter().sum::<usize>(), "{network:?}");
+        let slopes = between[1];
         println!("{network:?}: slots {slots} bytes, kept {bits}, or {slopes} between two points");
         let megabyte = 1_000_000;
         assert!((11..=15).contains(&(slots / megabyte)), "{network:?}: {slots} bytes of slots");

@@ -120,6 +120,8 @@ pub struct Response {
     pub placements: Option<[Placement; 2]>,
     /// The map is drawn, and it is (nearly) zero.
     pub no_evidence: bool,
+    /// A pane is closer than the picture's finest level is sharp.
+    pub magnified: bool,
 }
 
 /// The panes' own state: where they look, and textures.
@@ -229,7 +231,8 @@ impl Panes {
         self.paint(ui, input, panes, placements, pointer);
         self.link_switch(ui, id.with("link"), panes);
         let no_evidence = matches!(input.map, MapState::Shown { .. }) && self.overlay.no_evidence();
-        Response { panes, placements, no_evidence }
+        let magnified = placements.is_some() && self.tiles.magnified();
+        Response { panes, placements, no_evidence, magnified }
     }
 
     /// Notes how long the photograph has been waited for.

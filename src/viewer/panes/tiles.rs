@@ -2,13 +2,14 @@
 //!
 //! Only tiles in view are uploaded, a few a frame; until they are there a coarser level is drawn in their place. Tiles are
 //! kept while they fit into a budget of bytes, the longest unseen go first. Each tile has a margin of a pixel of its
-//! neighbours, so that no seam shows.
+//! neighbours, so that no seam shows. Where a view is closer than the picture is sharp, that is told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use egui::{Color32, ColorImage, Context, TextureHandle, TextureId, TextureOptions};
+use image::RgbImage;
 
 use super::Adjustments;
 use crate::session::{Level, Picture};
@@ -35,11 +36,10 @@ pub struct Piece {
     pub uv: [[f64; 2]; 2],
 }
 
-/// A tile of a picture.
+/// A tile of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    picture: u64,
-    level: usize,
+    level: u64,
     column: u32,
     row: u32,
 }
@@ -54,11 +54,13 @@ struct Tile {
 #[derive(Default)]
 pub struct Tiles {
     kept: HashMap<Key, Tile>,
-    /// Pictures by number. A weak reference keeps its address from being given to another picture.
-    pictures: Vec<(u64, Weak<Picture>)>,
+    /// Levels by number: a picture that becomes sharper keeps those that it has. A weak reference keeps its address from being
+    /// given to another level.
+    levels: Vec<(u64, Weak<RgbImage>)>,
     numbered: u64,
     frame: u64,
     uploads: Option<Uploads>,
+    magnified: bool,
 }
 
 /// What is left of a frame's time for uploads.
@@ -72,16 +74,13 @@ impl Tiles {
     /// Begins a frame.
     pub fn begin(&mut self) {
         self.frame += 1;
+        self.magnified = false;
         self.uploads = Some(Uploads { until: Instant::now() + PER_FRAME, done: 0, pending: false });
-        let gone: Vec<u64> = self
-            .pictures
-            .iter()
-            .filter(|(_, picture)| picture.strong_count() == 0)
-            .map(|(number, _)| *number)
-            .collect();
+        let gone: Vec<u64> =
+            self.levels.iter().filter(|(_, level)| level.strong_count() == 0).map(|(number, _)| *number).collect();
         if !gone.is_empty() {
-            self.pictures.retain(|(number, _)| !gone.contains(number));
-            self.kept.retain(|key, _| !gone.contains(&key.picture));
+            self.levels.retain(|(number, _)| !gone.contains(number));
+            self.kept.retain(|key, _| !gone.contains(&key.level));
         }
     }
 
@@ -108,6 +107,11 @@ impl Tiles {
         self.uploads.take().is_some_and(|uploads| uploads.pending)
     }
 
+    /// Whether a view of this frame magnifies the finest level of its picture.
+    pub fn magnified(&self) -> bool {
+        self.magnified
+    }
+
     /// The pieces that cover `view` (a rectangle in the original's pixels) at `scale` physical pixels per pixel of the
     /// original. What no level has a texture for yet is left out.
     pub fn pieces(
@@ -119,33 +123,35 @@ impl Tiles {
         scale: f64,
     ) -> Vec<Piece> {
         let Some(coarsest) = picture.levels.len().checked_sub(1) else { return Vec::new() };
-        let number = self.number(picture);
         let target = level_for(scale, &picture.levels);
+        self.magnified |= magnifies(scale, &picture.levels[target]);
         for level in [coarsest, target] {
-            for (column, row) in grid(&picture.levels[level], picture.size, view) {
-                self.require(context, picture, Key { picture: number, level, column, row }, adjustments);
+            let level = &picture.levels[level];
+            let number = self.number(level);
+            for (column, row) in grid(level, picture.size, view) {
+                self.require(context, level, Key { level: number, column, row }, adjustments);
             }
         }
         grid(&picture.levels[target], picture.size, view)
             .filter_map(|(column, row)| {
                 let part = covered(&picture.levels[target], picture.size, column, row);
-                (target..=coarsest).find_map(|level| self.piece(picture, number, level, part))
+                picture.levels[target..].iter().find_map(|level| self.piece(level, part))
             })
             .collect()
     }
 
-    fn number(&mut self, picture: &Arc<Picture>) -> u64 {
-        let weak = Arc::downgrade(picture);
-        if let Some((number, _)) = self.pictures.iter().find(|(_, known)| known.ptr_eq(&weak)) {
+    fn number(&mut self, level: &Level) -> u64 {
+        let weak = Arc::downgrade(&level.pixels);
+        if let Some((number, _)) = self.levels.iter().find(|(_, known)| known.ptr_eq(&weak)) {
             return *number;
         }
         self.numbered += 1;
-        self.pictures.push((self.numbered, weak));
+        self.levels.push((self.numbered, weak));
         self.numbered
     }
 
     /// Uploads a tile that is missing or shows other adjustments, if the frame has time for it.
-    fn require(&mut self, context: &Context, picture: &Picture, key: Key, adjustments: Adjustments) {
+    fn require(&mut self, context: &Context, level: &Level, key: Key, adjustments: Adjustments) {
         let Some(uploads) = &mut self.uploads else { return };
         if let Some(tile) = self.kept.get_mut(&key) {
             tile.seen = self.frame;
@@ -158,7 +164,7 @@ impl Tiles {
             return;
         }
         uploads.done += 1;
-        let image = cut(&picture.levels[key.level], key.column, key.row, adjustments);
+        let image = cut(level, key.column, key.row, adjustments);
         if let Some(tile) = self.kept.get_mut(&key) {
             tile.texture.set(image, TextureOptions::LINEAR);
             tile.adjustments = adjustments;
@@ -169,17 +175,17 @@ impl Tiles {
     }
 
     /// `part` out of the tile of `level` that holds it, if that is uploaded.
-    fn piece(&mut self, picture: &Picture, number: u64, level: usize, part: [[f64; 2]; 2]) -> Option<Piece> {
-        let found = picture.levels.get(level)?;
-        let [columns, rows] = counts(found);
-        let stride = f64::from(found.scale) * f64::from(COVER);
+    fn piece(&mut self, level: &Level, part: [[f64; 2]; 2]) -> Option<Piece> {
+        let [columns, rows] = counts(level);
+        let stride = f64::from(level.scale) * f64::from(COVER);
         let column = ((part[0][0] / stride) as u32).min(columns - 1);
         let row = ((part[0][1] / stride) as u32).min(rows - 1);
-        let tile = self.kept.get_mut(&Key { picture: number, level, column, row })?;
+        let number = self.number(level);
+        let tile = self.kept.get_mut(&Key { level: number, column, row })?;
         tile.seen = self.frame;
-        let [low, high] = held(found, column, row);
+        let [low, high] = held(level, column, row);
         let uv = part.map(|corner| {
-            [0, 1].map(|i| (corner[i] / f64::from(found.scale) - f64::from(low[i])) / f64::from(high[i] - low[i]))
+            [0, 1].map(|i| (corner[i] / f64::from(level.scale) - f64::from(low[i])) / f64::from(high[i] - low[i]))
         });
         Some(Piece { texture: tile.texture.id(), part, uv })
     }
@@ -187,7 +193,12 @@ impl Tiles {
 
 /// The coarsest level that is not visibly magnified at `scale`; the original beyond 1:1.
 fn level_for(scale: f64, levels: &[Level]) -> usize {
-    levels.iter().rposition(|level| scale * f64::from(level.scale) <= MAGNIFIED).unwrap_or(0)
+    levels.iter().rposition(|level| !magnifies(scale, level)).unwrap_or(0)
+}
+
+/// Whether a level is visibly magnified at `scale`.
+fn magnifies(scale: f64, level: &Level) -> bool {
+    scale * f64::from(level.scale) > MAGNIFIED
 }
 
 /// Columns and rows of tiles of a level.
@@ -259,7 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fundus::FieldOfView;
+    use crate::fundus::{FieldOfView, Identity, Photograph};
 
     /// Red is the column, green the row, both modulo 256.
     fn level(scale: u32, width: u32, height: u32) -> Level {
@@ -269,7 +280,17 @@ mod tests {
 
     fn picture(size: [u32; 2], levels: Vec<Level>) -> Arc<Picture> {
         let field = FieldOfView { centre: size.map(|s| f64::from(s) / 2.0), radius: f64::from(size[0]) / 2.0 };
-        Arc::new(Picture { size, field, levels })
+        let photograph = Photograph {
+            path: "generated".into(),
+            sha256: [0; 32],
+            identity: Identity::default(),
+            size,
+            scale: 1,
+            pixels: image::RgbImage::new(1, 1),
+        };
+        let mut picture = Picture::new(photograph, field);
+        picture.levels = levels;
+        Arc::new(picture)
     }
 
     #[test]
@@ -317,6 +338,26 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_becomes_sharper_keeps_its_tiles() {
+        let context = Context::default();
+        let levels = [level(1, 400, 400), level(2, 200, 200)];
+        let shown = |tiles: &mut Tiles, levels: &[Level], scale: f64| {
+            tiles.begin();
+            let photograph = picture([400, 400], levels.to_vec());
+            let pieces = tiles.pieces(&context, &photograph, Adjustments::default(), [[0.0; 2], [400.0; 2]], scale);
+            tiles.end();
+            (pieces[0].texture, tiles.magnified())
+        };
+        let mut tiles = Tiles::default();
+        let (coarse, magnified) = shown(&mut tiles, &levels[1..], 0.5);
+        assert!(!magnified, "it is as sharp as the screen");
+        assert_eq!(shown(&mut tiles, &levels[1..], 1.0), (coarse, true));
+        let (fine, magnified) = shown(&mut tiles, &levels, 1.0);
+        assert!(fine != coarse && !magnified);
+        assert_eq!(shown(&mut tiles, &levels, 0.5), (coarse, false), "it was not uploaded again");
+    }
+
+    #[test]
     fn tiles_of_a_dropped_picture_go() {
         let context = Context::default();
         let photograph = picture([100, 100], vec![level(1, 100, 100)]);
@@ -327,7 +368,7 @@ mod tests {
         assert_eq!(tiles.kept.len(), 1);
         drop(photograph);
         tiles.begin();
-        assert!(tiles.kept.is_empty() && tiles.pictures.is_empty());
+        assert!(tiles.kept.is_empty() && tiles.levels.is_empty());
     }
 
     proptest! {

@@ -315,12 +315,17 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
 
 /// Those in this precision.
 fn agree_in(seen: Precision, case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
+    let here: Vec<_> =
+        InstructionSet::ALL.iter().copied().filter(|set| set.is_here() && set.precision() == seen).collect();
+    if here.is_empty() {
+        return Ok(());
+    }
     let truth = (
         forward::<f64>(InstructionSet::Portable, case, kind, seen).0,
         backward::<f64>(InstructionSet::Portable, case, kind, accumulate, seen),
         weights::<f64>(InstructionSet::Portable, case, kind.images, seen),
     );
-    for set in InstructionSet::ALL.iter().copied().filter(|set| set.is_here() && set.precision() == seen) {
+    for set in here {
         let (value, kept) = forward::<f32>(set, case, kind, seen);
         close(&value, &truth.0, &format!("{set:?} forward {case:?} {kind:?}"))?;
         match (kind.relu, kind.between) {
