@@ -207,21 +207,25 @@ fn a_picture_that_was_put_by_becomes_whole_when_that_is_wanted() {
     let folder = folder(&["IDRiD_048.jpg", "IDRiD_199.jpg"]);
     let mut heard = Heard::start();
     heard.open(folder.path());
-    let mut shown = |case: usize, reduced: bool| {
+    let mut shown = |case: usize, reduced: Option<bool>| {
         heard.events.clear();
         heard.session.show(View { case: CaseId(case), map: quick() });
         let picture = |events: &[Event]| {
             events.iter().find_map(|event| match event {
-                Event::Picture(of, picture) if of.0 == case && picture.is_reduced() == reduced => Some(picture.clone()),
+                Event::Picture(of, picture)
+                    if of.0 == case && reduced.is_none_or(|reduced| picture.is_reduced() == reduced) =>
+                {
+                    Some(picture.clone())
+                }
                 _ => None,
             })
         };
         heard.until("its picture", |events| picture(events).is_some());
         picture(&heard.events).expect("it was waited for")
     };
-    let first = shown(0, false);
-    shown(1, false);
-    let again = shown(0, true);
+    let first = shown(0, Some(false));
+    shown(1, None);
+    let again = shown(0, Some(true));
     assert_eq!((again.size, again.levels[0].pixels.dimensions()), (first.size, (2144, 1424)));
     heard.events.clear();
     heard.session.sharpen(CaseId(0), again);
@@ -232,8 +236,12 @@ fn a_picture_that_was_put_by_becomes_whole_when_that_is_wanted() {
         })
     };
     heard.until("the whole picture", |events| whole(events).is_some());
-    let whole = whole(&heard.events).expect("it was waited for");
-    assert!(whole.levels[0].pixels == first.levels[0].pixels && whole.levels[0].scale == 1);
+    let found = whole(&heard.events).expect("it was waited for");
+    assert!(found.levels[0].pixels == first.levels[0].pixels && found.levels[0].scale == 1);
+    heard.events.clear();
+    heard.session.show(View { case: CaseId(0), map: endless() });
+    heard.until("another map", |events| events.iter().any(|event| matches!(event, Event::Map(..))));
+    assert!(whole(&heard.events).is_none(), "the picture is on screen already");
 }
 
 #[test]

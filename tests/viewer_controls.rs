@@ -99,7 +99,7 @@ fn controls_do_what_they_say() {
 
 #[test]
 fn a_picture_is_wanted_sharper_once_when_a_pane_comes_closer() {
-    let mut harness = window(&["a"]);
+    let mut harness = window(&["a", "b"]);
     let (shown, prepared) = prepare_to_show(&support::sample("IDRiD_048.jpg"), &mut Listing::default(), true).unwrap();
     let (photograph, file) = shown.expect("it was asked for");
     let reduced = Arc::new(Picture::new(photograph, prepared.field).put_by(file));
@@ -113,8 +113,20 @@ fn a_picture_is_wanted_sharper_once_when_a_pane_comes_closer() {
     let [(CaseId(0), picture)] = &*wanted(&harness) else { panic!("asked {} times", wanted(&harness).len()) };
     assert!(Arc::ptr_eq(picture, &reduced));
     tell(&mut harness, Event::Picture(CaseId(0), Arc::new(reduced.whole().unwrap())));
+    tell(&mut harness, Event::Picture(CaseId(0), Arc::clone(&reduced)));
     harness.run_steps(4);
+    assert!(harness.state().screen.model.picture.as_ref().is_some_and(|shown| !shown.is_reduced()), "it was late");
     assert_eq!(wanted(&harness).len(), 1, "it is as sharp as it gets");
+    press(&mut harness, Key::ArrowRight);
+    press(&mut harness, Key::ArrowLeft);
+    tell(&mut harness, Event::Picture(CaseId(0), Arc::clone(&reduced)));
+    harness.run_steps(4);
+    assert_eq!(wanted(&harness).len(), 2, "it came back as it was kept");
+    let why = "its decoder failed".to_owned();
+    tell(&mut harness, Event::PictureFailed(CaseId(0), why.clone()));
+    harness.run_steps(4);
+    let model = &harness.state().screen.model;
+    assert!(model.notice.as_ref().is_some_and(|notice| notice.contains(&why)) && model.picture.is_some());
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
             what: format!("a file of {} MB", length / 1_000_000),
         });
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(length as usize);
     file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.is_empty() {
         return Err(ReadError::Empty { path: path.to_path_buf() });

@@ -317,7 +317,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let reduced = |name: &str| {
             let path = folder.path().join(name);
-            image::RgbImage::new(600, 600).save(&path).expect("it can be written");
+            image::RgbImage::new(2000, 1500).save(&path).expect("it can be written");
             let file = Source::open(&path, &mut Listing::default()).expect("it is a file");
             let photograph = file.whole().expect("it is a picture");
             let picture = Picture::new(photograph, FieldOfView { centre: [300.0; 2], radius: 300.0 });

@@ -18,7 +18,7 @@ use crate::fundus::{FieldOfView, Listing, Photograph, Source};
 use crate::grading::{Assessment, NetworkGrade, Verdict};
 use crate::nn::Network;
 
-/// Bytes of pictures, their originals left in their files where that is worth it: four of 4288 x 2848. So many stay whatever they
+/// Bytes of pictures, their originals left in their files where that is worth it: five of 4288 x 2848. So many stay whatever they
 /// take: the one on screen, the next and the one before.
 const PICTURES: usize = 64 << 20;
 const PICTURES_AT_LEAST: usize = 3;
@@ -212,10 +212,15 @@ impl Hub {
             if let Some(job) = board.next_job(self.networks.settled()) {
                 return Some(job);
             }
-            if board.is_quiet() {
-                self.networks.rest();
+            let idle = if board.is_quiet() { self.networks.take_idle() } else { Vec::new() };
+            if idle.is_empty() {
+                board = self.wait(board);
+            } else {
+                // To give memory back takes a moment, in which nobody should wait for the board.
+                drop(board);
+                drop(idle);
+                board = lock(&self.board);
             }
-            board = self.wait(board);
         }
     }
 
@@ -291,8 +296,7 @@ impl Hub {
         Some(Loaded { prepared, picture })
     }
 
-    /// Tells that a case gives no picture, and why.
-    pub fn skip(&self, list: &Arc<List>, case: CaseId, reason: String) {
+    fn skip(&self, list: &Arc<List>, case: CaseId, reason: String) {
         self.with_board(|board| board.is_open(list).then(|| board.set_mark(case, Mark::Skipped)));
         self.tell_of(list, Event::Skipped(case, reason));
         self.count_graded();

@@ -118,6 +118,8 @@ pub enum Event {
     /// The photograph on screen is decoded; reduced where it was put by, and whole once that is asked for
     /// ([`super::Session::sharpen`]).
     Picture(CaseId, Arc<Picture>),
+    /// The picture on screen stays reduced, and why.
+    PictureFailed(CaseId, String),
     /// The networks have spoken.
     Assessed(CaseId, Arc<Assessment>),
     /// No photograph, and why (file, reason, remedy).

@@ -124,10 +124,12 @@ impl Networks {
 
     /// Frees what executors that wait have room for, as long as nothing is graded.
     pub fn rest(&self) {
-        let mut slots = lock(&self.slots);
-        let idle: Vec<_> = slots.values_mut().filter_map(Slot::take_idle).collect();
-        drop(slots);
-        drop(idle);
+        drop(self.take_idle());
+    }
+
+    /// The executors that wait.
+    pub fn take_idle(&self) -> Vec<Box<dyn Executor>> {
+        lock(&self.slots).values_mut().filter_map(Slot::take_idle).flatten().collect()
     }
 
     /// How many images they grade at once best; none of them changes what another gets.

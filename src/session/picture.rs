@@ -11,6 +11,8 @@ use rayon::prelude::*;
 
 use crate::fundus::{FieldOfView, Photograph, ReadError, Source};
 
+/// Bytes of an original that are worth to be decoded again: less is sharp at once.
+const WORTH: usize = 8 << 20;
 /// The pyramid ends with a level whose longer side is at most this many pixels.
 const SMALLEST: u32 = 256;
 
@@ -57,11 +59,11 @@ impl Picture {
         Self { size, field, levels, left_in: None }
     }
 
-    /// The picture with its original's level left in `file`, where that is worth it.
+    /// The picture with its original's level left in `file`, where that is large and the file is not.
     #[must_use]
     pub fn put_by(&self, file: Source) -> Self {
         match self.levels.split_first() {
-            Some((original, smaller)) if !smaller.is_empty() && 2 * file.length() < original.bytes() => {
+            Some((original, smaller)) if original.bytes() >= WORTH && 2 * file.length() < original.bytes() => {
                 Self { levels: smaller.to_vec(), left_in: Some(Arc::new(file)), ..*self }
             }
             _ => self.clone(),
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_put_by_comes_back_as_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pixels = RgbImage::from_fn(1037, 611, |x, y| image::Rgb([(x / 64) as u8, (y / 64) as u8, 9]));
+        let pixels = RgbImage::from_fn(2037, 1611, |x, y| image::Rgb([(x / 64) as u8, (y / 64) as u8, 9]));
         let (picture, file) = stored(folder.path(), &pixels);
         let kept = picture.put_by(file);
         assert!(kept.is_reduced() && 3 * kept.bytes() < picture.bytes(), "{} of {}", kept.bytes(), picture.bytes());
@@ -187,16 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn what_its_file_hardly_shrinks_stays_whole() {
+    fn what_is_small_or_its_file_hardly_shrinks_stays_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut state = 1_u32;
         let mut byte = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         };
-        let noise = RgbImage::from_fn(400, 300, |_, _| image::Rgb([byte(), byte(), byte()]));
-        let (picture, file) = stored(folder.path(), &noise);
-        assert!(!picture.put_by(file).is_reduced());
+        let noise = RgbImage::from_fn(2000, 1500, |_, _| image::Rgb([byte(), byte(), byte()]));
+        for pixels in [noise, RgbImage::new(1000, 900)] {
+            let (picture, file) = stored(folder.path(), &pixels);
+            assert!(!picture.put_by(file).is_reduced());
+        }
     }
 
     #[test]

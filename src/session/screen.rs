@@ -19,6 +19,8 @@ use crate::nn::{Model, Network};
 pub struct Screen<'a> {
     hub: &'a Hub,
     listing: Listing,
+    /// The visit whose picture has been told.
+    pictured: Option<u64>,
     /// The visit whose picture and bars have been told.
     presented: Option<u64>,
     /// The network that was explained last.
@@ -28,7 +30,7 @@ pub struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// Works for `hub`.
     pub fn new(hub: &'a Hub) -> Self {
-        Self { hub, listing: Listing::default(), presented: None, explained: None }
+        Self { hub, listing: Listing::default(), pictured: None, presented: None, explained: None }
     }
 
     /// Works until the session ends.
@@ -69,12 +71,14 @@ impl<'a> Screen<'a> {
     /// Picture and bars, unless they are on screen already; `told` are the bars that are.
     fn show_case(&mut self, shown: &Shown, told: Option<Arc<Assessment>>) -> Option<Arc<Prepared>> {
         let (list, case) = (&shown.list, shown.view.case);
-        let presented = self.presented == Some(shown.visit);
-        let Loaded { prepared, picture } = self.hub.load(list, case, !presented, &mut self.listing)?;
-        if !presented {
-            if let Some(picture) = picture {
-                self.hub.tell_of(list, Event::Picture(case, picture));
-            }
+        let pictured = self.pictured == Some(shown.visit);
+        let Loaded { prepared, picture } = self.hub.load(list, case, !pictured, &mut self.listing)?;
+        // Once a visit: the viewer may have it whole by now, where what is kept is not.
+        if let Some(picture) = picture.filter(|_| !pictured) {
+            self.hub.tell_of(list, Event::Picture(case, picture));
+            self.pictured = Some(shown.visit);
+        }
+        if self.presented != Some(shown.visit) {
             if !self.show_bars(shown, &prepared, told) {
                 return None;
             }

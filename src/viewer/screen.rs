@@ -1,6 +1,6 @@
 //! The model comes in; the whole screen goes out, and what the person asks for. Knows no session: tests show it to themselves.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use egui::{Rect, Ui, UiBuilder, pos2, vec2};
 
@@ -60,8 +60,8 @@ pub struct Screen {
     list: List,
     top_bar: TopBar,
     palette: Palette,
-    /// The picture that was last wanted sharper.
-    sharpened: Weak<Picture>,
+    /// Whether the picture was wanted sharper since it came.
+    wanted_sharper: bool,
 }
 
 /// What showing the screen asks of the world.
@@ -84,7 +84,7 @@ impl Screen {
             list: List::default(),
             top_bar: TopBar::default(),
             palette: Palette::default(),
-            sharpened: Weak::new(),
+            wanted_sharper: false,
         }
     }
 
@@ -93,6 +93,7 @@ impl Screen {
         match &event {
             Event::Opened { .. } => self.list.clear(),
             Event::Thumbnail(case, image) => self.list.thumbnails.insert(context, *case, image),
+            Event::Picture(..) => self.wanted_sharper = false,
             _ => {}
         }
         let effects = self.model.apply(event);
@@ -146,15 +147,11 @@ impl Screen {
         lines(ui, &layout);
     }
 
-    /// The picture on screen, if there is more of it to see than it holds and that was not asked for yet.
+    /// The picture on screen, if there is more of it to see than it holds and that was not asked for since it came.
     fn sharper(&mut self, magnified: bool) -> Option<(CaseId, Arc<Picture>)> {
         let picture = self.model.picture.as_ref().filter(|picture| magnified && picture.is_reduced())?;
-        let weak = Arc::downgrade(picture);
-        if self.sharpened.ptr_eq(&weak) {
-            return None;
-        }
-        self.sharpened = weak;
-        Some((self.model.selected?, Arc::clone(picture)))
+        let first = !std::mem::replace(&mut self.wanted_sharper, true);
+        Some((self.model.selected.filter(|_| first)?, Arc::clone(picture)))
     }
 
     fn floating(&mut self, ui: &Ui, commands: &mut Vec<Command>) {

@@ -3,7 +3,7 @@
 //! Each thread takes some rows at once, so that it reads the weights once for all of them; what does not fill the threads (a
 //! single row, say) and points of a path are cut into tiles that all threads share. Memory: per thread that works, [`TOGETHER`]
 //! images' slots (for 299 px 11 to 15 MB each in f32) and kept bits and arguments (2 to 4 MB); for a path, one image's more and
-//! slopes (11 to 27 MB each), however many threads there are, [`PATH`] in all. It does not grow further with the number of rows.
+//! slopes (11 to 27 MB each), however many threads there are, and not beyond [`PATH`]. It does not grow further with the number of rows.
 
 use std::iter;
 use std::sync::Arc;

@@ -503,14 +503,16 @@ fn an_image_takes_no_more_than_is_said() {
         let plan = Plan::<f32>::new(&graph, &|name| Some(vec![1e-3; *sizes.get(name)?])).unwrap();
         let program = Program::new(plan, InstructionSet::chosen().unwrap()).unwrap();
         let job = Job { program: &program, threads: Threads(1), interrupt: &|| false };
-        let points = vec![0.5; 2 * SIDE * SIDE * 3];
+        let points = vec![0.5; 4 * SIDE * SIDE * 3];
         let bytes = |count: usize, keep| {
             let mut images = Images::default();
             job.forward(&mut images, &points[..count * SIDE * SIDE * 3], keep, None).unwrap();
             images.bytes()
         };
         let ([slots, bits], between) = (bytes(1, Keep::Points), bytes(2, Keep::Between));
-        assert_eq!(program.bytes_between(1), between.iter().sum::<usize>(), "{network:?}");
+        for (intervals, bytes) in [(1, between), (3, bytes(4, Keep::Between))] {
+            assert_eq!(program.bytes_between(intervals), bytes.iter().sum::<usize>(), "{network:?} {intervals}");
+        }
         let slopes = between[1];
         println!("{network:?}: slots {slots} bytes, kept {bits}, or {slopes} between two points");
         let megabyte = 1_000_000;

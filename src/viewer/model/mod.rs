@@ -179,7 +179,10 @@ impl Model {
             Event::Opened { title, cases, unreadable } => return self.open(title, cases, &unreadable),
             Event::OpenFailed(why) => self.notice = Some(why),
             Event::Identified(case, identity) => self.cases.identify(case, identity),
-            Event::Picture(case, picture) if self.selected == Some(case) => self.picture = Some(picture),
+            Event::Picture(case, picture) if self.selected == Some(case) => self.take_picture(picture),
+            Event::PictureFailed(case, why) if self.selected == Some(case) => {
+                self.notice = Some(format!("No closer view: {why}"));
+            }
             Event::Assessed(case, assessment) => self.cases.settle(case, Outcome::Assessed(assessment)),
             Event::Skipped(case, why) => self.cases.settle(case, Outcome::Skipped(why)),
             Event::Map(case, map) if self.selected == Some(case) && map.request == self.request => {
@@ -191,9 +194,20 @@ impl Model {
             }
             Event::Progress(progress) => self.progress = progress,
             // Thumbnails live in textures; what belongs to a former case or request is of no use any longer.
-            Event::Thumbnail(..) | Event::Picture(..) | Event::Map(..) | Event::MapFailed(..) => {}
+            Event::Thumbnail(..)
+            | Event::Picture(..)
+            | Event::PictureFailed(..)
+            | Event::Map(..)
+            | Event::MapFailed(..) => {}
         }
         Vec::new()
+    }
+
+    /// A reduced picture does not take the place of the whole one: that was asked for when the case was on screen before.
+    fn take_picture(&mut self, picture: Arc<Picture>) {
+        if !picture.is_reduced() || self.picture.as_ref().is_none_or(|shown| shown.is_reduced()) {
+            self.picture = Some(picture);
+        }
     }
 
     fn open(&mut self, title: String, cases: Vec<crate::session::Case>, unreadable: &[String]) -> Vec<Effect> {
