@@ -53,6 +53,31 @@ fn a_short_run_measures_and_its_tables_are_printed_again_from_the_report() {
     assert!(String::from_utf8_lossy(&printed.stdout).contains("| ResNet-50 | input gradient | f32 | 1 |"));
 }
 
+#[test]
+fn rows_of_an_earlier_report_are_taken_where_nothing_has_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secants = |name: &str, more: &[&str]| {
+        let json = folder.path().join(name);
+        let output = bench(&json, more);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        let rows = report(&json)["speed"].as_array().expect("rows").clone();
+        rows.into_iter().filter(|row| row["pass"] == "secants").collect::<Vec<_>>()
+    };
+    let first = secants("first.json", &["--program", "one"]);
+    assert!(first.iter().all(|row| row["stamp"]["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0)), "{first:?}");
+    let former = folder.path().join("first.json");
+    let again = |name: &str, program: &str| {
+        secants(name, &["--program", program, "--former", former.to_str().expect("it is Unicode")])
+    };
+    let time = |row: &serde_json::Value| row["ours"][0].as_f64().expect("measured");
+    let is_taken = |rows: &[serde_json::Value]| {
+        assert_eq!(rows.len(), first.len());
+        rows.iter().zip(&first).all(|(row, first)| (time(row) - time(first)).abs() < 1e-12)
+    };
+    assert!(is_taken(&again("second.json", "one")), "nothing has changed");
+    assert!(!is_taken(&again("third.json", "another")), "of another program");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_program_that_computes_something_else_is_not_compared() {

@@ -5,10 +5,13 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 /// The machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor's own name for itself.
     pub processor: String,
+    /// Which one it is, where its name hides that: `family 25, model 1`.
+    #[serde(default)]
+    pub model: Option<String>,
     /// The device that networks ran on, with its instruction set.
     pub device: String,
     /// Threads that can run at once.
@@ -24,6 +27,7 @@ impl Machine {
     pub fn here(device: &str) -> Self {
         Self {
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            model: model(),
             device: device.to_owned(),
             threads: rayon::current_num_threads(),
             memory: field("/proc/meminfo", "MemTotal").as_deref().and_then(bytes),
@@ -31,6 +35,11 @@ impl Machine {
                 .ok()
                 .and_then(|text| text.split_whitespace().next()?.parse().ok()),
         }
+    }
+
+    /// What tells it from another: figures of machines of one kind may stand in one table.
+    pub fn kind(&self) -> impl PartialEq + Serialize {
+        (self.processor.clone(), self.model.clone(), self.device.clone(), self.threads)
     }
 }
 
@@ -43,6 +52,11 @@ pub fn reset_peak() {
 /// The most bytes that were resident since [`reset_peak`] (`VmHWM`).
 pub fn peak_bytes() -> Option<u64> {
     field("/proc/self/status", "VmHWM").as_deref().and_then(bytes)
+}
+
+fn model() -> Option<String> {
+    let [family, model] = ["cpu family", "model"].map(|name| field("/proc/cpuinfo", name));
+    Some(format!("family {}, model {}", family?, model?))
 }
 
 /// The value of the first line `name: value`.

@@ -5,11 +5,13 @@
 //! relative L2. Both programs get the same tensor, baseline and output.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::beside::Work;
 use super::goals::{self, Goal};
+use super::kept::{Row, Stamp};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, Sample, exchange, machine};
 use crate::attribution::convergence::{completeness_error, distance};
@@ -83,6 +85,15 @@ pub struct CaseRow {
     pub apart: Option<f64>,
     /// Closeness; empty on formula weights.
     pub goals: Vec<Goal>,
+    /// What it was measured under.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
+}
+
+impl Row for CaseRow {
+    fn stamp(&mut self) -> &mut Option<Stamp> {
+        &mut self.stamp
+    }
 }
 
 /// A case in work.
@@ -128,13 +139,20 @@ pub fn measure(
     let integral = IntegratedGradients { input, starts: &starts, order: baseline.order() };
     let bench = Bench { case: &case, integral, ends, topology: &subject.topology };
     // The first map of a network costs more: the other program's settings are tried.
-    run.other.setting(&bench.task(run, STEPS, Precision::F32));
+    for &precision in &run.settings.precisions {
+        run.other.setting(&bench.task(run, STEPS, precision));
+    }
     if run.time_is_up(&name(&case), (case.network, gradients)) {
         return Ok(None);
     }
-    let row = bench.row(run, &mut function)?;
+    let reference = match case.weights {
+        Weights::Shipped => Some(bench.reference(run, &mut function)?.map),
+        Weights::Formula => None,
+    };
+    let begun = Instant::now();
+    let row = bench.row(run, &mut function, reference.as_deref())?;
     run.say(&said(&row));
-    run.kept.get(&key, || Ok(row)).map(Some)
+    run.kept.keep(&key, begun, row).map(Some)
 }
 
 /// About how many a case costs, both programs together.
@@ -156,20 +174,16 @@ fn reference_key(case: &Case) -> impl Serialize + use<> {
 }
 
 impl Bench<'_> {
-    fn row(&self, run: &mut Run, function: &mut Explained) -> Result<CaseRow, BenchError> {
-        let reference = match self.case.weights {
-            Weights::Shipped => Some(self.reference(run, function)?.map),
-            Weights::Formula => None,
-        };
+    fn row(&self, run: &mut Run, function: &mut Explained, reference: Option<&[f32]>) -> Result<CaseRow, BenchError> {
         // Buffers are made and the weights turned before the clock starts.
         function.values_and_gradients(self.integral.input)?;
         machine::reset_peak();
         let rule = Rule::gauss_legendre(STEPS);
         let map = self.integral.with_rule(function, &rule, &Cancel::default(), &mut |_| ())?;
-        let ours = MapRun::of(&map, reference.as_deref());
+        let ours = MapRun::of(&map, reference);
         let setting = run.other.setting(&self.task(run, STEPS, Precision::F32));
         let (mut other, mut apart) = (None, None);
-        if let Some((figures, theirs)) = self.other(run, (STEPS, Precision::F32), &map, reference.as_deref())? {
+        if let Some((figures, theirs)) = self.other(run, (STEPS, Precision::F32), &map, reference)? {
             let far = distance(&theirs, &map.map);
             apart = Some(far);
             if far <= AGREEMENT {
@@ -180,16 +194,16 @@ impl Bench<'_> {
             }
         }
         let other_bf16 = if run.settings.precisions.contains(&Precision::Bf16) {
-            self.other(run, (STEPS, Precision::Bf16), &map, reference.as_deref())?.map(|(figures, _)| figures)
+            self.other(run, (STEPS, Precision::Bf16), &map, reference)?.map(|(figures, _)| figures)
         } else {
             None
         };
-        let goals = match &reference {
+        let goals = match reference {
             Some(reference) => goals::measure(self, run, function, (&map, reference), (&ours, other.as_ref()))?,
             None => Vec::new(),
         };
         let setting = setting.filter(|_| other.is_some());
-        Ok(CaseRow { case: self.case.clone(), ours, other, setting, other_bf16, apart, goals })
+        Ok(CaseRow { case: self.case.clone(), ours, other, setting, other_bf16, apart, goals, stamp: None })
     }
 
     /// The map that all are held against.

@@ -71,8 +71,11 @@ pub struct Settings {
     pub within: Option<Duration>,
     /// Where references, rows and the other program's winners are kept.
     pub keep: Option<PathBuf>,
-    /// Earlier reports, whose winners a quick run takes.
+    /// Earlier reports: rows that would be measured under the same conditions again are taken from there, and a quick run takes the
+    /// winners of a full one.
     pub former: Vec<Report>,
+    /// What rows depend on of this program, if that is not every bit of it.
+    pub program: Option<String>,
     /// Which state of the program it is, if that is known.
     pub revision: Option<String>,
 }

@@ -2,12 +2,13 @@
 //! then on. What it cannot do is written down and the bench goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::BenchError;
 use super::beside::{Answer, Beside, Task, Work};
-use super::kept::Kept;
+use super::kept::{Kept, Row, Stamp};
 
 /// A setting is timed this often before it is judged, unless that takes longer than [`ENOUGH`].
 const TRIES: usize = 3;
@@ -17,12 +18,24 @@ const ENOUGH: f64 = 2.0;
 const STEPS: usize = 25;
 
 /// The other program's fastest way to do a kind of task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// Its name.
     pub setting: String,
     /// Seconds of every setting that was tried, by name; empty where an earlier run on such a processor had found it.
     pub tried: BTreeMap<String, f64>,
+    /// Settings that failed, and why.
+    #[serde(default)]
+    pub failures: Vec<String>,
+    /// What it was measured under.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
+}
+
+impl Row for Choice {
+    fn stamp(&mut self) -> &mut Option<Stamp> {
+        &mut self.stamp
+    }
 }
 
 /// Winners by task, as [`key`] names it.
@@ -70,14 +83,16 @@ impl Other {
         let key = key(task);
         let known = if self.quick { self.remembered.get(&key) } else { None };
         if let Some(known) = known {
-            let choice = Choice { setting: known.setting.clone(), tried: BTreeMap::new() };
+            let choice = Choice { setting: known.setting.clone(), ..Choice::default() };
             self.winners.entry(key.clone()).or_insert(choice);
         } else if !self.winners.contains_key(&key) && !self.hopeless.contains(&key) {
             let (kept, depends) = &self.kept;
-            let chosen = kept.get(&("winner", depends, &key), || choose(beside, task, self.quick));
-            match chosen {
-                Ok((choice, failures)) => {
-                    self.left_out.extend(failures.into_iter().map(|failure| format!("{key}, {failure}")));
+            let of = ("winner", depends, &key);
+            let begun = Instant::now();
+            let make = || choose(beside, task, self.quick).and_then(|choice| kept.keep(&of, begun, choice));
+            match kept.find(&of).map_or_else(make, Ok) {
+                Ok(choice) => {
+                    self.left_out.extend(choice.failures.iter().map(|failure| format!("{key}, {failure}")));
                     self.winners.insert(key.clone(), choice);
                 }
                 Err(reason) => {
@@ -102,8 +117,8 @@ impl Other {
     }
 }
 
-/// Tries all settings; gives the fastest, and why some failed.
-fn choose(beside: &mut Beside, task: &Task, quick: bool) -> Result<(Choice, Vec<String>), BenchError> {
+/// Tries all settings.
+fn choose(beside: &mut Beside, task: &Task, quick: bool) -> Result<Choice, BenchError> {
     let (mut tried, mut failures) = (BTreeMap::new(), Vec::new());
     let mut task = task.clone();
     if let Work::Map { steps, .. } = &mut task.work {
@@ -119,7 +134,7 @@ fn choose(beside: &mut Beside, task: &Task, quick: bool) -> Result<(Choice, Vec<
     }
     let best = tried.iter().min_by(|one, two| one.1.total_cmp(two.1)).map(|(name, _)| name.clone());
     let setting = best.ok_or_else(|| BenchError::Beside(format!("it can do it in no way: {}", failures.join("; "))))?;
-    Ok((Choice { setting, tried }, failures))
+    Ok(Choice { setting, tried, failures, stamp: None })
 }
 
 fn best_of(beside: &mut Beside, task: &Task, setting: &str) -> Result<f64, BenchError> {
@@ -181,13 +196,13 @@ mod tests {
     }
 
     fn nothing_kept() -> (Kept, serde_json::Value) {
-        (Kept::new(None), serde_json::Value::Null)
+        (Kept::new(None, &[], None), serde_json::Value::Null)
     }
 
     #[test]
     fn a_run_that_was_broken_off_does_not_try_again() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = || (Kept::new(Some(folder.path().to_owned())), "this machine".into());
+        let kept = || (Kept::new(Some(folder.path().to_owned()), &[], None), "this machine".into());
         let mut first = Other::new(Some(program(false)), false, Winners::new(), kept());
         assert_eq!(first.setting(&task(50)).as_deref(), Some("b"));
         // The second setting no longer works: whoever tried would not choose it.
@@ -221,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_earlier_winner_is_believed_by_a_quick_run_alone() {
-        let earlier = Choice { setting: "a".to_owned(), tried: BTreeMap::new() };
+        let earlier = Choice { setting: "a".to_owned(), ..Choice::default() };
         let remembered = Winners::from([(KEY.to_owned(), earlier)]);
         for (quick, seconds) in [(true, 3.0), (false, 1.0)] {
             let mut other = Other::new(Some(program(false)), quick, remembered.clone(), nothing_kept());

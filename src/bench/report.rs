@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kept::Row;
 use super::machine::Machine;
 use super::maps::CaseRow;
 use super::other::Winners;
@@ -10,7 +11,7 @@ use super::throughput::GradingRow;
 use crate::nn::cpu::peak::Peak;
 
 /// A bench.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// This program's version.
     pub version: String,
@@ -49,7 +50,16 @@ pub struct Report {
 impl Report {
     /// Whether its winners can be believed on `machine`: found there, and by a full run.
     pub fn knows_winners_of(&self, machine: &Machine, other: Option<&str>) -> bool {
-        let same = |one: &Machine| (one.processor.clone(), one.device.clone(), one.threads);
-        !self.quick && same(&self.machine) == same(machine) && self.other.as_deref() == other
+        !self.quick && self.machine.kind() == machine.kind() && self.other.as_deref() == other
+    }
+
+    /// Its rows that can be taken again, by the keys of their stamps.
+    pub(super) fn rows(&self) -> Vec<(String, serde_json::Value)> {
+        fn stamped<R: Row>(row: &R) -> Option<(String, serde_json::Value)> {
+            let row = serde_json::to_value(row).ok()?;
+            Some((row["stamp"]["key"].as_str()?.to_owned(), row))
+        }
+        let rows = self.speed.iter().filter_map(stamped).chain(self.maps.iter().filter_map(stamped));
+        rows.chain(self.grading.iter().filter_map(stamped)).chain(self.winners.values().filter_map(stamped)).collect()
     }
 }

@@ -29,6 +29,9 @@ const QUICK_PHOTOGRAPHS: usize = 3;
 /// gradients take.
 const FORMULA_PHOTOGRAPHS: usize = 3;
 
+/// Goes up whenever rows are measured in another way: those of earlier reports are then measured again.
+const METHOD: u32 = 1;
+
 /// A photograph that takes part.
 pub(super) struct Sample {
     pub(super) path: PathBuf,
@@ -61,10 +64,10 @@ pub fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Report, BenchError> {
     let begun = Instant::now();
-    let machine = Machine::here(&device.label);
+    let mut machine = Machine::here(&device.label);
     let name = beside.as_ref().map(|beside| beside.about().name.clone());
     let remembered = remembered(settings, &machine, name.as_deref());
-    let kept = Kept::new(settings.keep.clone());
+    let kept = Kept::new(settings.keep.clone(), &settings.former, machine.load_before);
     let both = both(settings, &machine, name.as_deref());
     let mut run = Run {
         settings,
@@ -98,7 +101,8 @@ pub fn run(
         speed.extend(run.training(&subjects, &samples)?);
     }
     let maps = if run.measures(Part::Maps) { run.maps(&subjects, &samples)? } else { Vec::new() };
-    let earlier = run.kept.earlier();
+    let (earlier, load) = run.kept.earlier();
+    machine.load_before = machine.load_before.into_iter().chain(load).reduce(f64::max);
     let (winners, left_out) = run.other.into_parts();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,7 +137,7 @@ fn remembered(settings: &Settings, machine: &Machine, other: Option<&str>) -> Wi
 /// What the other program's figures depend on.
 fn both(settings: &Settings, machine: &Machine, other: Option<&str>) -> serde_json::Value {
     serde_json::json!({
-        "machine": [&machine.processor, &machine.device, &machine.threads.to_string()],
+        "machine": machine.kind(),
         "other": other,
         "quick": settings.quick,
     })
@@ -141,10 +145,14 @@ fn both(settings: &Settings, machine: &Machine, other: Option<&str>) -> serde_js
 
 /// Rows that were measured by another program, beside another one or on another machine are measured again.
 fn identity(settings: &Settings, both: &serde_json::Value) -> serde_json::Value {
-    let executable = std::env::current_exe().and_then(std::fs::read).map(|bytes| hexadecimal(&Sha256::digest(bytes)));
+    let executable = || {
+        let bytes = std::env::current_exe().and_then(std::fs::read);
+        bytes.map(|bytes| hexadecimal(&Sha256::digest(bytes))).unwrap_or_default()
+    };
     serde_json::json!({
+        "method": METHOD,
         "both": both,
-        "executable": executable.unwrap_or_default(),
+        "program": settings.program.clone().unwrap_or_else(executable),
         "precisions": settings.precisions,
         "runs": settings.runs,
     })

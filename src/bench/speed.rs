@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::beside::{Answer, Task, Work};
+use super::kept::{Row, Stamp};
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
@@ -89,6 +90,15 @@ pub struct SpeedRow {
     /// The same of the other.
     #[serde(default)]
     pub other_peak_bytes: Option<u64>,
+    /// What it was measured under.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
+}
+
+impl Row for SpeedRow {
+    fn stamp(&mut self) -> &mut Option<Stamp> {
+        &mut self.stamp
+    }
 }
 
 impl SpeedRow {
@@ -209,6 +219,7 @@ impl What<'_> {
         let warm = once.as_mut().map(|once| once()).transpose()?;
         // Chooses its setting before the clock starts for anyone.
         let setting = if pass.is_compared() { run.other.setting(task) } else { None };
+        let begun = Instant::now();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         machine::reset_peak();
         let before = clock.map(Clock::spent);
@@ -244,10 +255,11 @@ impl What<'_> {
             peak_bytes: machine::peak_bytes().filter(|_| once.is_some()),
             other_peak_bytes: theirs.iter().filter_map(|answer| answer.peak_bytes).max(),
             ours,
+            stamp: None,
         };
         run.say(&said(&row));
         // Without the other's figures it is to be tried again.
-        if row.other.is_empty() && pass.is_compared() { Ok(row) } else { run.kept.get(&self.key(run), || Ok(row)) }
+        if row.other.is_empty() && pass.is_compared() { Ok(row) } else { run.kept.keep(&self.key(run), begun, row) }
     }
 }
 

@@ -37,7 +37,8 @@ pub fn tables(report: &Report) -> String {
 
 fn heading(report: &Report) -> String {
     let machine = &report.machine;
-    let mut text = format!("## {}, {}, {} threads", machine.processor, machine.device, machine.threads);
+    let model = machine.model.as_deref().map_or_else(String::new, |model| format!(" ({model})"));
+    let mut text = format!("## {}{model}, {}, {} threads", machine.processor, machine.device, machine.threads);
     if let Some(bytes) = machine.memory {
         write!(text, ", {:.0} GiB", gibibytes(bytes)).ok();
     }

@@ -68,9 +68,13 @@ pub struct Args {
     /// A folder for references, rows and the other program's best settings, so that a run that was broken off goes on.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Reports of earlier full runs: a quick one takes the other program's settings that won there, on such a processor.
+    /// Earlier reports. Rows that would be measured under the same conditions again (programs, machine, settings) are taken from
+    /// them; a quick run also takes the other program's settings that won in a full one, on such a processor.
     #[arg(long, value_name = "FILE.json", num_args = 1..)]
     former: Vec<PathBuf>,
+    /// What rows depend on of this program, such as a hash of the sources that are measured; unless given, all of the executable.
+    #[arg(long, value_name = "TEXT")]
+    program: Option<String>,
     /// Which state of the program it is, to stand in the report.
     #[arg(long, value_name = "TEXT")]
     revision: Option<String>,
@@ -158,6 +162,7 @@ impl Args {
             quick: self.quick,
             within: self.within.or(self.quick.then_some(QUICK)).map(|minutes| Duration::from_secs(60 * minutes as u64)),
             keep: self.keep.clone(),
+            program: self.program.clone(),
             revision: self.revision.clone(),
             former: self.former.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
         })

@@ -264,10 +264,11 @@ fn take_free(queue: &mut VecDeque<CaseId>, busy: &HashSet<CaseId>) -> Option<Cas
 mod tests {
     use super::*;
     use crate::attribution::{Baseline, Method, Stop};
-    use crate::fundus::{FieldOfView, Identity, Listing, Source};
+    use crate::fundus::Identity;
     use crate::grading::Output;
     use crate::nn::Network;
     use crate::session::MapRequest;
+    use crate::session::picture::tests::stored;
 
     fn board(cases: usize) -> Board {
         let mut board = Board::default();
@@ -317,10 +318,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let reduced = |name: &str| {
             let path = folder.path().join(name);
-            image::RgbImage::new(2000, 1500).save(&path).expect("it can be written");
-            let file = Source::open(&path, &mut Listing::default()).expect("it is a file");
-            let photograph = file.whole().expect("it is a picture");
-            let picture = Picture::new(photograph, FieldOfView { centre: [300.0; 2], radius: 300.0 });
+            let (picture, file) = stored(&path, &image::RgbImage::new(2000, 1500));
             (Case { path, identity: Identity::default() }, Arc::new(picture.put_by(file)))
         };
         let [(first, picture), (second, other)] = ["first.png", "second.png"].map(reduced);

@@ -164,33 +164,28 @@ impl Hub {
 
     /// The next view for the worker of the screen; `None` when the session ends.
     pub fn next_view(&self) -> Option<Shown> {
-        let mut board = lock(&self.board);
-        loop {
-            if board.stopping {
-                return None;
-            }
-            if board.fresh {
-                board.fresh = false;
-                if let Some(shown) = board.shown.clone() {
-                    return Some(shown);
-                }
-            }
-            board = self.wait(board);
-        }
+        self.next(|board| if std::mem::take(&mut board.fresh) { board.shown.clone() } else { None })
     }
 
     /// The next picture on screen whose original is wanted, with its list; `None` when the session ends.
     pub fn next_reduced(&self) -> Option<(Arc<List>, CaseId, Arc<Picture>)> {
+        self.next(|board| {
+            let (case, picture) = board.reduced.take()?;
+            Some((Arc::clone(&board.list), case, picture))
+        })
+    }
+
+    /// What `take` takes from the board, as soon as it finds something; `None` when the session ends.
+    fn next<T>(&self, mut take: impl FnMut(&mut Board) -> Option<T>) -> Option<T> {
         let mut board = lock(&self.board);
-        loop {
-            if board.stopping {
-                return None;
-            }
-            if let Some((case, picture)) = board.reduced.take() {
-                return Some((Arc::clone(&board.list), case, picture));
+        while !board.stopping {
+            let taken = take(&mut board);
+            if taken.is_some() {
+                return taken;
             }
             board = self.wait(board);
         }
+        None
     }
 
     /// Says how far the view on screen is, if it is still there.

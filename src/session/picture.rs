@@ -120,7 +120,7 @@ fn half(image: &RgbImage) -> RgbImage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::fundus::Listing;
 
@@ -160,11 +160,10 @@ mod tests {
         assert!(last.width().max(last.height()) <= SMALLEST);
     }
 
-    /// A picture and its file.
-    fn stored(folder: &Path, pixels: &RgbImage) -> (Picture, Source) {
-        let path = folder.join("generated.png");
-        pixels.save(&path).expect("it can be written");
-        let file = Source::open(&path, &mut Listing::default()).expect("it is a file");
+    /// A picture and its file, which is written to `path`.
+    pub fn stored(path: &Path, pixels: &RgbImage) -> (Picture, Source) {
+        pixels.save(path).expect("it can be written");
+        let file = Source::open(path, &mut Listing::default()).expect("it is a file");
         let photograph = file.whole().expect("it is a picture");
         (Picture::new(photograph, FieldOfView { centre: [1.0, 1.0], radius: 1.0 }), file)
     }
@@ -173,7 +172,7 @@ mod tests {
     fn what_is_put_by_comes_back_as_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
         let pixels = RgbImage::from_fn(2037, 1611, |x, y| image::Rgb([(x / 64) as u8, (y / 64) as u8, 9]));
-        let (picture, file) = stored(folder.path(), &pixels);
+        let (picture, file) = stored(&folder.path().join("generated.png"), &pixels);
         let kept = picture.put_by(file);
         assert!(kept.is_reduced() && 3 * kept.bytes() < picture.bytes(), "{} of {}", kept.bytes(), picture.bytes());
         assert_eq!((kept.size, kept.levels[0].scale), (picture.size, 2));
@@ -198,7 +197,7 @@ mod tests {
         };
         let noise = RgbImage::from_fn(2000, 1500, |_, _| image::Rgb([byte(), byte(), byte()]));
         for pixels in [noise, RgbImage::new(1000, 900)] {
-            let (picture, file) = stored(folder.path(), &pixels);
+            let (picture, file) = stored(&folder.path().join("generated.png"), &pixels);
             assert!(!picture.put_by(file).is_reduced());
         }
     }

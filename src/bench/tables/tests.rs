@@ -13,6 +13,7 @@ use crate::nn::cpu::peak::Peak;
 fn machine() -> Machine {
     Machine {
         processor: "AMD EPYC 7713".to_owned(),
+        model: Some("family 25, model 1".to_owned()),
         device: "CPU · AVX2".to_owned(),
         threads: 2,
         memory: Some(24 << 30),
@@ -52,6 +53,7 @@ fn case(photograph: &str, ours: f64, other: f64) -> CaseRow {
         other_bf16: None,
         apart: Some(0.002),
         goals: vec![of_default, fine],
+        stamp: None,
     }
 }
 
@@ -70,6 +72,7 @@ fn report() -> Report {
         spent: Some(Spent { convolutions: 28.0, pools: 2.0, norms: 0.0, whole: 32.0 }),
         peak_bytes: Some(3 << 29),
         other_peak_bytes: None,
+        stamp: None,
     };
     let tried = BTreeMap::from([("eager, contiguous".to_owned(), 8.0), ("eager, channels-last".to_owned(), 9.0)]);
     Report {
@@ -104,8 +107,12 @@ fn report() -> Report {
             setting: Some("eager, channels-last".to_owned()),
             peak_bytes: Some(1 << 29),
             other_peak_bytes: None,
+            stamp: None,
         }),
-        winners: BTreeMap::from([("grade".to_owned(), Choice { setting: "eager, contiguous".to_owned(), tried })]),
+        winners: BTreeMap::from([(
+            "grade".to_owned(),
+            Choice { setting: "eager, contiguous".to_owned(), tried, ..Choice::default() },
+        )]),
         left_out: vec!["compiled: no compiler".to_owned()],
         seconds: 600.0,
     }
@@ -122,9 +129,12 @@ fn row(text: &str, with: &[&str]) -> Vec<String> {
 fn reports_of_a_machine_say_what_they_hold() {
     let heading = |report: &Report| tables(report).lines().next().unwrap().to_owned();
     let all = Report { maps: Network::ALL.map(of).to_vec(), ..report() };
-    assert_eq!(heading(&all), "## AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB");
+    assert_eq!(heading(&all), "## AMD EPYC 7713 (family 25, model 1), CPU · AVX2, 2 threads, 24 GiB");
     let maps = Report { speed: Vec::new(), grading: None, ..report() };
-    assert_eq!(heading(&maps), "## AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB: maps of ResNet-50");
+    assert_eq!(
+        heading(&maps),
+        "## AMD EPYC 7713 (family 25, model 1), CPU · AVX2, 2 threads, 24 GiB: maps of ResNet-50"
+    );
     let two = Report { speed: Vec::new(), ..report() };
     assert!(heading(&two).ends_with(": maps and grading of ResNet-50, InceptionV3"), "{}", heading(&two));
 }
@@ -204,7 +214,7 @@ fn grading_stands_against_the_sum_of_its_parts() {
 fn the_reader_learns_what_ran_where_and_what_did_not() {
     let text = tables(&report());
     for words in [
-        "AMD EPYC 7713, CPU · AVX2, 2 threads, 24 GiB",
+        "AMD EPYC 7713 (family 25, model 1), CPU · AVX2, 2 threads, 24 GiB",
         "Full run of DiaRet 0.1.0 (abc of 2026-11-27) beside PyTorch 2, 10 minutes in sessions of at most 150",
         "7.5 (others used it: under load)",
         "200 GFLOP/s with 2 threads (AVX2 + FMA, f32)",
@@ -219,13 +229,14 @@ fn the_reader_learns_what_ran_where_and_what_did_not() {
 }
 
 fn remembered() -> Choice {
-    Choice { setting: "eager".to_owned(), tried: BTreeMap::new() }
+    Choice { setting: "eager".to_owned(), ..Choice::default() }
 }
 
 #[test]
 fn winners_are_those_of_a_full_run_on_such_a_machine() {
     let full = report();
     assert!(full.knows_winners_of(&Machine { load_before: None, ..machine() }, Some("PyTorch 2")));
+    assert!(!full.knows_winners_of(&Machine { model: None, ..machine() }, Some("PyTorch 2")));
     assert!(!full.knows_winners_of(&Machine { threads: 4, ..machine() }, Some("PyTorch 2")));
     assert!(!full.knows_winners_of(&machine(), Some("PyTorch 3")));
     assert!(!Report { quick: true, ..full }.knows_winners_of(&machine(), Some("PyTorch 2")));

@@ -231,7 +231,12 @@ impl Panes {
         self.paint(ui, input, panes, placements, pointer);
         self.link_switch(ui, id.with("link"), panes);
         let no_evidence = matches!(input.map, MapState::Shown { .. }) && self.overlay.no_evidence();
-        let magnified = placements.is_some() && self.tiles.magnified();
+        let magnified = match (input.photograph, placements) {
+            (Photograph::Shown(picture), Some(placements)) => {
+                placements.iter().any(|placement| tiles::magnified(picture, placement.scale))
+            }
+            _ => false,
+        };
         Response { panes, placements, no_evidence, magnified }
     }
 

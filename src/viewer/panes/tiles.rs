@@ -2,7 +2,7 @@
 //!
 //! Only tiles in view are uploaded, a few a frame; until they are there a coarser level is drawn in their place. Tiles are
 //! kept while they fit into a budget of bytes, the longest unseen go first. Each tile has a margin of a pixel of its
-//! neighbours, so that no seam shows. Where a view is closer than the picture is sharp, that is told.
+//! neighbours, so that no seam shows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -60,7 +60,6 @@ pub struct Tiles {
     numbered: u64,
     frame: u64,
     uploads: Option<Uploads>,
-    magnified: bool,
 }
 
 /// What is left of a frame's time for uploads.
@@ -74,7 +73,6 @@ impl Tiles {
     /// Begins a frame.
     pub fn begin(&mut self) {
         self.frame += 1;
-        self.magnified = false;
         self.uploads = Some(Uploads { until: Instant::now() + PER_FRAME, done: 0, pending: false });
         let gone: Vec<u64> =
             self.levels.iter().filter(|(_, level)| level.strong_count() == 0).map(|(number, _)| *number).collect();
@@ -107,11 +105,6 @@ impl Tiles {
         self.uploads.take().is_some_and(|uploads| uploads.pending)
     }
 
-    /// Whether a view of this frame magnifies the finest level of its picture.
-    pub fn magnified(&self) -> bool {
-        self.magnified
-    }
-
     /// The pieces that cover `view` (a rectangle in the original's pixels) at `scale` physical pixels per pixel of the
     /// original. What no level has a texture for yet is left out.
     pub fn pieces(
@@ -124,7 +117,6 @@ impl Tiles {
     ) -> Vec<Piece> {
         let Some(coarsest) = picture.levels.len().checked_sub(1) else { return Vec::new() };
         let target = level_for(scale, &picture.levels);
-        self.magnified |= magnifies(scale, &picture.levels[target]);
         for level in [coarsest, target] {
             let level = &picture.levels[level];
             let number = self.number(level);
@@ -189,6 +181,11 @@ impl Tiles {
         });
         Some(Piece { texture: tile.texture.id(), part, uv })
     }
+}
+
+/// Whether a picture is visibly magnified at `scale` physical pixels per pixel of the original: its finest level is.
+pub fn magnified(picture: &Picture, scale: f64) -> bool {
+    picture.levels.first().is_some_and(|finest| magnifies(scale, finest))
 }
 
 /// The coarsest level that is not visibly magnified at `scale`; the original beyond 1:1.
@@ -346,14 +343,14 @@ mod tests {
             let photograph = picture([400, 400], levels.to_vec());
             let pieces = tiles.pieces(&context, &photograph, Adjustments::default(), [[0.0; 2], [400.0; 2]], scale);
             tiles.end();
-            (pieces[0].texture, tiles.magnified())
+            (pieces[0].texture, magnified(&photograph, scale))
         };
         let mut tiles = Tiles::default();
-        let (coarse, magnified) = shown(&mut tiles, &levels[1..], 0.5);
-        assert!(!magnified, "it is as sharp as the screen");
+        let (coarse, is_magnified) = shown(&mut tiles, &levels[1..], 0.5);
+        assert!(!is_magnified, "it is as sharp as the screen");
         assert_eq!(shown(&mut tiles, &levels[1..], 1.0), (coarse, true));
-        let (fine, magnified) = shown(&mut tiles, &levels, 1.0);
-        assert!(fine != coarse && !magnified);
+        let (fine, is_magnified) = shown(&mut tiles, &levels, 1.0);
+        assert!(fine != coarse && !is_magnified);
         assert_eq!(shown(&mut tiles, &levels, 0.5), (coarse, false), "it was not uploaded again");
     }
 

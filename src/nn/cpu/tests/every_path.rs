@@ -313,11 +313,14 @@ fn agree(case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
     [Precision::F32, Precision::Bf16].into_iter().try_for_each(|seen| agree_in(seen, case, kind, accumulate))
 }
 
+/// The paths that this processor has in a precision.
+fn here(precision: Precision) -> impl Iterator<Item = InstructionSet> {
+    InstructionSet::ALL.iter().copied().filter(move |set| set.is_here() && set.precision() == precision)
+}
+
 /// Those in this precision.
 fn agree_in(seen: Precision, case: &Case, kind: Kind, accumulate: bool) -> Result<(), String> {
-    let here: Vec<_> =
-        InstructionSet::ALL.iter().copied().filter(|set| set.is_here() && set.precision() == seen).collect();
-    if here.is_empty() {
+    if here(seen).next().is_none() {
         return Ok(());
     }
     let truth = (
@@ -325,7 +328,7 @@ fn agree_in(seen: Precision, case: &Case, kind: Kind, accumulate: bool) -> Resul
         backward::<f64>(InstructionSet::Portable, case, kind, accumulate, seen),
         weights::<f64>(InstructionSet::Portable, case, kind.images, seen),
     );
-    for set in here {
+    for set in here(seen) {
         let (value, kept) = forward::<f32>(set, case, kind, seen);
         close(&value, &truth.0, &format!("{set:?} forward {case:?} {kind:?}"))?;
         match (kind.relu, kind.between) {
@@ -377,7 +380,7 @@ fn products_in_bf16_are_of_eight_digits() {
     let fine = 1.0 + 1.0 / 1024.0_f32;
     let (size, data, channels) = ([2, 2], [fine; 8], 2);
     let pixels = || Source { data: &data, images: 1, size, channels, stride: channels };
-    for set in InstructionSet::ALL.iter().filter(|set| set.is_here() && set.precision() == Precision::Bf16) {
+    for set in here(Precision::Bf16) {
         let kernel = vec![fine; 4];
         let (mut values, mut gradient, mut sums, mut bias) = ([0.0; 8], [0.0; 8], [0.0; 4], [0.0; 2]);
         let target = |data| Target { data, images: 1, stride: channels, size };
