@@ -70,7 +70,7 @@ enum Command {
     /// Counts fundus photographs and other pictures that are refused.
     CheckFields(check_fields::Args),
     /// Measures how fast networks, gradients, maps and grading are on this machine.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Fits a network's last layer to graded photographs; writes weights, manifest and model card.
     Train(train::Args),
 }
