@@ -25,12 +25,6 @@ pub struct Stamp {
     pub load: Option<f64>,
 }
 
-/// A row of a report.
-pub trait Row: Serialize + DeserializeOwned {
-    /// Its stamp; one without is measured again.
-    fn stamp(&mut self) -> &mut Option<Stamp>;
-}
-
 /// Rows of earlier reports, and a folder of results by key; without a folder nothing is kept but what stands in reports.
 #[derive(Clone)]
 pub struct Kept {
@@ -90,12 +84,16 @@ impl Kept {
         Ok(value)
     }
 
-    /// A row that was measured from `begun` until now, stamped; the next run finds it.
-    pub fn keep<R: Row>(&self, key: &impl Serialize, begun: Instant, mut row: R) -> Result<R, BenchError> {
-        if let Some((stamp, key)) = self.stamped(key, begun) {
-            *row.stamp() = Some(stamp.clone());
-            self.write(key, stamp, &row)?;
-        }
+    /// A row of a report that was measured from `begun` until now, with the stamp by which the next run finds it.
+    pub fn keep<R: Serialize>(
+        &self,
+        key: &impl Serialize,
+        begun: Instant,
+        row: impl FnOnce(Option<Stamp>) -> R,
+    ) -> Result<R, BenchError> {
+        let Some((stamp, key)) = self.stamped(key, begun) else { return Ok(row(None)) };
+        let row = row(Some(stamp.clone()));
+        self.write(key, stamp, &row)?;
         Ok(row)
     }
 
@@ -188,8 +186,8 @@ mod tests {
     #[test]
     fn a_row_of_an_earlier_report_is_found_by_what_it_was_measured_under() {
         let begun = Instant::now().checked_sub(std::time::Duration::from_secs(60)).unwrap();
-        let choice = Choice { setting: "eager".to_owned(), ..Choice::default() };
-        let choice = Kept::new(None, &[], Some(0.3)).keep(&("winner", 1), begun, choice).unwrap();
+        let eager = |stamp| Choice { setting: "eager".to_owned(), stamp, ..Choice::default() };
+        let choice = Kept::new(None, &[], Some(0.3)).keep(&("winner", 1), begun, eager).unwrap();
         let winners = BTreeMap::from([("grade".to_owned(), choice.clone())]);
         let report = Report { winners, ..Report::default() };
         let kept = Kept::new(None, &[report], Some(0.1));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::Work;
 use super::goals::{self, Goal};
-use super::kept::{Row, Stamp};
+use super::kept::Stamp;
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, Sample, exchange, machine};
 use crate::attribution::convergence::{completeness_error, distance};
@@ -85,15 +85,9 @@ pub struct CaseRow {
     pub apart: Option<f64>,
     /// Closeness; empty on formula weights.
     pub goals: Vec<Goal>,
-    /// What it was measured under.
+    /// What it was measured under; without one it is measured again.
     #[serde(default)]
     pub stamp: Option<Stamp>,
-}
-
-impl Row for CaseRow {
-    fn stamp(&mut self) -> &mut Option<Stamp> {
-        &mut self.stamp
-    }
 }
 
 /// A case in work.
@@ -152,7 +146,7 @@ pub fn measure(
     let begun = Instant::now();
     let row = bench.row(run, &mut function, reference.as_deref())?;
     run.say(&said(&row));
-    run.kept.keep(&key, begun, row).map(Some)
+    run.kept.keep(&key, begun, |stamp| CaseRow { stamp, ..row }).map(Some)
 }
 
 /// About how many a case costs, both programs together.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BenchError;
 use super::beside::{Answer, Beside, Task, Work};
-use super::kept::{Kept, Row, Stamp};
+use super::kept::{Kept, Stamp};
 
 /// A setting is timed this often before it is judged, unless that takes longer than [`ENOUGH`].
 const TRIES: usize = 3;
@@ -27,15 +27,9 @@ pub struct Choice {
     /// Settings that failed, and why.
     #[serde(default)]
     pub failures: Vec<String>,
-    /// What it was measured under.
+    /// What it was measured under; without one it is measured again.
     #[serde(default)]
     pub stamp: Option<Stamp>,
-}
-
-impl Row for Choice {
-    fn stamp(&mut self) -> &mut Option<Stamp> {
-        &mut self.stamp
-    }
 }
 
 /// Winners by task, as [`key`] names it.
@@ -89,7 +83,10 @@ impl Other {
             let (kept, depends) = &self.kept;
             let of = ("winner", depends, &key);
             let begun = Instant::now();
-            let make = || choose(beside, task, self.quick).and_then(|choice| kept.keep(&of, begun, choice));
+            let make = || {
+                choose(beside, task, self.quick)
+                    .and_then(|choice| kept.keep(&of, begun, |stamp| Choice { stamp, ..choice }))
+            };
             match kept.find(&of).map_or_else(make, Ok) {
                 Ok(choice) => {
                     self.left_out.extend(choice.failures.iter().map(|failure| format!("{key}, {failure}")));

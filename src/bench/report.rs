@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kept::Row;
 use super::machine::Machine;
 use super::maps::CaseRow;
 use super::other::Winners;
@@ -55,7 +54,7 @@ impl Report {
 
     /// Its rows that can be taken again, by the keys of their stamps.
     pub(super) fn rows(&self) -> Vec<(String, serde_json::Value)> {
-        fn stamped<R: Row>(row: &R) -> Option<(String, serde_json::Value)> {
+        fn stamped(row: &impl Serialize) -> Option<(String, serde_json::Value)> {
             let row = serde_json::to_value(row).ok()?;
             Some((row["stamp"]["key"].as_str()?.to_owned(), row))
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::beside::{Answer, Task, Work};
-use super::kept::{Row, Stamp};
+use super::kept::Stamp;
 use super::subject::{Subject, Weights};
 use super::{BenchError, Run, exchange, machine};
 use crate::grading::{Grade, Output, Target};
@@ -90,15 +90,9 @@ pub struct SpeedRow {
     /// The same of the other.
     #[serde(default)]
     pub other_peak_bytes: Option<u64>,
-    /// What it was measured under.
+    /// What it was measured under; without one it is measured again.
     #[serde(default)]
     pub stamp: Option<Stamp>,
-}
-
-impl Row for SpeedRow {
-    fn stamp(&mut self) -> &mut Option<Stamp> {
-        &mut self.stamp
-    }
 }
 
 impl SpeedRow {
@@ -259,7 +253,11 @@ impl What<'_> {
         };
         run.say(&said(&row));
         // Without the other's figures it is to be tried again.
-        if row.other.is_empty() && pass.is_compared() { Ok(row) } else { run.kept.keep(&self.key(run), begun, row) }
+        if row.other.is_empty() && pass.is_compared() {
+            Ok(row)
+        } else {
+            run.kept.keep(&self.key(run), begun, |stamp| SpeedRow { stamp, ..row })
+        }
     }
 }
 

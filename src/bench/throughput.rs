@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::beside::Work;
-use super::kept::{Row, Stamp};
+use super::kept::Stamp;
 use super::{BenchError, Run, Sample, machine};
 use crate::fundus::Listing;
 use crate::nn::weights::hexadecimal;
@@ -43,15 +43,9 @@ pub struct GradingRow {
     pub peak_bytes: Option<u64>,
     /// The same of the other.
     pub other_peak_bytes: Option<u64>,
-    /// What it was measured under.
+    /// What it was measured under; without one it is measured again.
     #[serde(default)]
     pub stamp: Option<Stamp>,
-}
-
-impl Row for GradingRow {
-    fn stamp(&mut self) -> &mut Option<Stamp> {
-        &mut self.stamp
-    }
 }
 
 /// Grades those of `samples` that are JPEG files of full resolution; `None` where there are none, or no network for them.
@@ -109,7 +103,11 @@ pub fn measure(run: &mut Run, networks: &Networks, samples: &[Sample]) -> Result
     }
     run.say(&format!("{} photographs graded", row.files));
     // Without the other's figures it is to be tried again.
-    if row.other.is_empty() { Ok(Some(row)) } else { run.kept.keep(&key, begun, row).map(Some) }
+    if row.other.is_empty() {
+        Ok(Some(row))
+    } else {
+        run.kept.keep(&key, begun, |stamp| GradingRow { stamp, ..row }).map(Some)
+    }
 }
 
 fn is_full_jpeg(sample: &Sample) -> bool {
