@@ -53,7 +53,7 @@ fn heading(report: &Report) -> String {
     };
     write!(text, "\n\n{kind} of DiaRet {}{revision} beside {other}, {took}", report.version).ok();
     if let Some(within) = report.within {
-        write!(text, " in sessions of at most {within:.0} minute{}", plural(within as usize)).ok();
+        write!(text, " in sessions, the last of at most {within:.0} minute{}", plural(within as usize)).ok();
     }
     if let Some(load) = machine.load_before {
         let busy = if load > 0.25 * machine.threads as f64 { " (others used it: under load)" } else { "" };

@@ -147,9 +147,9 @@ fn of(network: Network) -> CaseRow {
 #[test]
 fn how_long_it_took_has_a_unit() {
     let text = |report: Report| tables(&report);
-    assert!(text(report()).contains(", 10 minutes in sessions of at most 150 minutes;"));
+    assert!(text(report()).contains(", 10 minutes in sessions, the last of at most 150 minutes;"));
     let short = Report { seconds: 36.0, within: Some(1.0), ..report() };
-    assert!(text(short).contains(", 36 seconds in sessions of at most 1 minute;"));
+    assert!(text(short).contains(", 36 seconds in sessions, the last of at most 1 minute;"));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn the_reader_learns_what_ran_where_and_what_did_not() {
     let text = tables(&report());
     for words in [
         "AMD EPYC 7713 (family 25, model 1), CPU · AVX2, 2 threads, 24 GiB",
-        "Full run of DiaRet 0.1.0 (abc of 2026-11-27) beside PyTorch 2, 10 minutes in sessions of at most 150",
+        "Full run of DiaRet 0.1.0 (abc of 2026-11-27) beside PyTorch 2, 10 minutes in sessions, the last of at most 150",
         "7.5 (others used it: under load)",
         "200 GFLOP/s with 2 threads (AVX2 + FMA, f32)",
         "eager, channels-last: 9.000; eager, contiguous: 8.000",
