@@ -78,10 +78,7 @@ impl Kept {
         }
         let begun = Instant::now();
         let value = make()?;
-        if let Some((stamp, key)) = self.stamped(key, begun) {
-            self.write(key, stamp, &value)?;
-        }
-        Ok(value)
+        self.keep(key, begun, |_| value)
     }
 
     /// A row of a report that was measured from `begun` until now, with the stamp by which the next run finds it.
