@@ -8,6 +8,10 @@ build_packages=(gcc libc6-dev ca-certificates)
 window_packages=(libxcursor1 libxi6 libxrandr2 libx11-xcb1 libxkbcommon-x11-0 libgl1 libegl1 libdbus-1-3)
 test_packages=(xvfb xauth xdotool imagemagick mesa-vulkan-drivers libgl1-mesa-dri)
 
+# A screen for what follows. Without -noreset Xvfb resets once its last client leaves, as xdotool does that looked for the
+# window too early, and refuses the program that connects meanwhile.
+virtual_screen=(xvfb-run --auto-servernum --server-args='-noreset -screen 0 1600x1000x24')
+
 say() { printf '%s\n' "$*" >&2; }
 
 # install_packages NAME...: those that are not there yet, by apt; elsewhere says what it would have installed.

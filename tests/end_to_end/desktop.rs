@@ -104,9 +104,12 @@ impl Drop for Desktop {
 }
 
 /// An X server on a free display, and the display's name.
+///
+/// It must not reset: by default it does once its last client leaves, as xdotool does that looked for the window too early,
+/// and refuses the program that connects meanwhile.
 fn screen([width, height]: [u32; 2]) -> (Child, String) {
     let mut server = Command::new("Xvfb")
-        .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", &format!("{width}x{height}x24")])
+        .args(["-displayfd", "1", "-noreset", "-nolisten", "tcp", "-screen", "0", &format!("{width}x{height}x24")])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
